@@ -1,0 +1,1 @@
+//! MQTT-SN gateway and MQTT broker in one process.

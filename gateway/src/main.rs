@@ -1,0 +1,2 @@
+//! The program `mqtt-sn-gw`.
+fn main() {}
