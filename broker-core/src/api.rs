@@ -156,6 +156,9 @@ pub struct Connect<'a> {
     pub keep_alive: Option<Duration>,
     /// What becomes of the will.
     pub will: ConnectWill<'a>,
+    /// Whether the will is published when another link takes the session over: always in MQTT
+    /// [MQTT-3.1.4-2], as configured in MQTT-SN.
+    pub will_on_takeover: bool,
     /// User name, where the dialect has one and the client gave it.
     pub user_name: Option<&'a str>,
     /// Password, likewise.

@@ -45,7 +45,6 @@ pub struct Message {
     shared: Option<Bytes>,
     qos: QoS,
     retain: bool,
-    origin: Origin,
     expires: Instant,
     sequence: u64,
     references: u32,
@@ -88,10 +87,6 @@ impl Message {
     /// Octets of topic, properties and payload: what queues are charged.
     pub fn size(&self) -> usize {
         self.topic.len() + self.body.len() + self.shared.as_ref().map_or(0, Bytes::len)
-    }
-
-    pub(crate) const fn origin(&self) -> Origin {
-        self.origin
     }
 
     /// When it is of no more use; [`Instant::NEVER`] if it did not say.
@@ -162,7 +157,6 @@ impl MessageStore {
         }
         message.qos = new.qos;
         message.retain = new.retain;
-        message.origin = new.origin;
         message.expires = new.expires;
         message.sequence = self.next_sequence;
         message.references = 1;
@@ -207,6 +201,11 @@ impl MessageStore {
         }
     }
 
+    /// The number that the next message will have.
+    pub(crate) const fn next_sequence(&self) -> u64 {
+        self.next_sequence
+    }
+
     /// How many messages live.
     pub(crate) const fn len(&self) -> usize {
         self.messages.len() - self.warm.len() - self.cold.len()
@@ -235,7 +234,6 @@ impl MessageStore {
             shared: None,
             qos: QoS::AtMostOnce,
             retain: false,
-            origin: Origin::Nobody,
             expires: Instant::NEVER,
             sequence: 0,
             references: 0,

@@ -14,6 +14,7 @@ pub(crate) use received::ReceivedIds;
 use core::time::Duration;
 
 use crate::api::{Credit, Dialect, LinkId, QoS, QueueLimits, SubscriptionOptions};
+use crate::limits::REPLAY_AHEAD;
 use crate::retained::Cursor;
 use crate::time::Instant;
 use crate::timer::TimerId;
@@ -22,7 +23,7 @@ use crate::trie::NodeId;
 
 /// One client's state.
 #[derive(Debug)]
-pub struct Session {
+pub(crate) struct Session {
     pub(crate) client_id: Box<str>,
     pub(crate) dialect: Dialect,
     /// The link that the client has at present.
@@ -134,13 +135,14 @@ impl Session {
         if !link.greeted {
             return false;
         }
+        let has_room = self.window.on_air() < usize::from(window);
         if self.window.has_resends() {
-            return true;
+            return has_room;
         }
+        let can_replay = !self.replays.is_empty() && self.queue.len() < REPLAY_AHEAD;
         match self.queue.front() {
-            Some(entry) if entry.qos == QoS::AtMostOnce => true,
-            Some(_) => self.window.len() < usize::from(window),
-            None if !self.replays.is_empty() => true,
+            Some(entry) => can_replay || entry.qos == QoS::AtMostOnce || has_room,
+            None if can_replay => true,
             None => matches!(link.credit, Credit::UntilDrained(_)) && self.window.is_empty(),
         }
     }

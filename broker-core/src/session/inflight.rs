@@ -15,11 +15,11 @@ use crate::subscription_ids::IdSet;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// PUBLISH of QoS 1 was sent; PUBACK ends it.
-    AwaitPubAck,
+    Unacknowledged,
     /// PUBLISH of QoS 2 was sent; PUBREC brings it on.
-    AwaitPubRec,
+    Unreceived,
     /// PUBREL was sent; PUBCOMP ends it. The message itself has been let go.
-    AwaitPubComp,
+    Released,
 }
 
 /// Whether the last step of an entry has to be sent (again), and how.
@@ -48,25 +48,19 @@ impl InFlight {
     /// The QoS with which it was sent.
     pub(crate) const fn qos(&self) -> QoS {
         match self.stage {
-            Stage::AwaitPubAck => QoS::AtLeastOnce,
-            Stage::AwaitPubRec | Stage::AwaitPubComp => QoS::ExactlyOnce,
+            Stage::Unacknowledged => QoS::AtLeastOnce,
+            Stage::Unreceived | Stage::Released => QoS::ExactlyOnce,
         }
     }
 }
 
 /// The window of outgoing QoS 1 and 2 messages.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Window {
     entries: VecDeque<InFlight>,
     last_id: u16,
     /// Entries whose `resend` is not `No`.
     to_resend: usize,
-}
-
-impl Default for Window {
-    fn default() -> Self {
-        Self { entries: VecDeque::new(), last_id: 0, to_resend: 0 }
-    }
 }
 
 impl Window {
@@ -78,8 +72,10 @@ impl Window {
         self.entries.is_empty()
     }
 
-    pub(crate) fn memory(&self) -> usize {
-        self.entries.capacity() * size_of::<InFlight>()
+    /// Entries whose last step is on its way to the client; those still to be sent again do not
+    /// count, so that a window that has become smaller is kept after a resume, too.
+    pub(crate) fn on_air(&self) -> usize {
+        self.entries.len() - self.to_resend
     }
 
     /// Adds a message that is about to be sent and gives it an unused identifier
@@ -96,8 +92,8 @@ impl Window {
     ) -> PacketId {
         assert!(self.entries.len() < usize::from(u16::MAX), "the window is larger than its ids");
         let stage = match qos {
-            QoS::ExactlyOnce => Stage::AwaitPubRec,
-            QoS::AtLeastOnce | QoS::AtMostOnce => Stage::AwaitPubAck,
+            QoS::ExactlyOnce => Stage::Unreceived,
+            QoS::AtLeastOnce | QoS::AtMostOnce => Stage::Unacknowledged,
         };
         loop {
             self.last_id = self.last_id.checked_add(1).unwrap_or(1);
@@ -133,10 +129,10 @@ impl Window {
     pub(crate) fn received(&mut self, id: PacketId) -> Option<MessageRef> {
         let position = self.position(id)?;
         let entry = &mut self.entries[position];
-        if entry.stage != Stage::AwaitPubRec {
+        if entry.stage != Stage::Unreceived {
             return None;
         }
-        entry.stage = Stage::AwaitPubComp;
+        entry.stage = Stage::Released;
         self.to_resend -= usize::from(entry.resend != Resend::No);
         entry.resend = Resend::No;
         Some(entry.message)
@@ -248,7 +244,7 @@ mod tests {
         let id = push(&mut window, QoS::ExactlyOnce);
         assert!(window.received(id).is_some());
         assert_eq!(window.received(id), None, "a second PUBREC changes nothing");
-        assert_eq!(window.get(id).map(|entry| entry.stage), Some(Stage::AwaitPubComp));
+        assert_eq!(window.get(id).map(|entry| entry.stage), Some(Stage::Released));
         assert!(window.remove(id).is_some());
         assert!(window.is_empty());
     }
@@ -263,11 +259,8 @@ mod tests {
         window.resend_all();
         let again: Vec<_> =
             core::iter::from_fn(|| window.next_resend()).map(|(e, _)| (e.id, e.stage)).collect();
-        let expect = [
-            (ids[0], Stage::AwaitPubRec),
-            (ids[2], Stage::AwaitPubComp),
-            (ids[3], Stage::AwaitPubRec),
-        ];
+        let expect =
+            [(ids[0], Stage::Unreceived), (ids[2], Stage::Released), (ids[3], Stage::Unreceived)];
         assert_eq!(again, expect);
         assert!(!window.has_resends());
     }

@@ -56,10 +56,6 @@ impl Queue {
         self.entries.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// Octets that wait.
     pub(crate) const fn bytes(&self) -> u64 {
         self.bytes
@@ -70,11 +66,6 @@ impl Queue {
     pub(crate) fn is_crowded(&self) -> bool {
         self.entries.len() as u64 * 4 >= u64::from(self.limits.messages_max) * 3
             || self.bytes * 4 >= self.limits.bytes_max * 3
-    }
-
-    /// Memory held beyond the queue itself.
-    pub(crate) fn memory(&self) -> usize {
-        self.entries.capacity() * size_of::<Queued>()
     }
 
     /// Adds a message at the end. `paused` tells whether the link is there but without credit, in which
@@ -267,6 +258,6 @@ mod tests {
             bench.push(b"x", QoS::AtLeastOnce, false);
         }
         while bench.queue.pop(&bench.store).is_some() {}
-        assert_eq!((bench.queue.bytes(), bench.queue.memory()), (0, 0));
+        assert_eq!((bench.queue.bytes(), bench.queue.entries.capacity()), (0, 0));
     }
 }

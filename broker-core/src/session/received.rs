@@ -43,14 +43,6 @@ impl ReceivedIds {
     pub(crate) const fn len(&self) -> usize {
         self.0.len()
     }
-
-    pub(crate) fn clear(&mut self) {
-        self.0 = Vec::new();
-    }
-
-    pub(crate) const fn memory(&self) -> usize {
-        self.0.capacity() * size_of::<u16>()
-    }
 }
 
 #[cfg(test)]
