@@ -110,6 +110,12 @@ impl TopicBuf {
     }
 }
 
+impl core::borrow::Borrow<str> for TopicBuf {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl From<TopicName<'_>> for TopicBuf {
     fn from(name: TopicName<'_>) -> Self {
         Self(name.0.into())

@@ -1,0 +1,207 @@
+//! One client and what is known of it.
+
+use std::collections::VecDeque;
+
+use broker_core::api::{LinkId, PacketId};
+use broker_core::key::Key;
+use broker_core::time::Instant;
+use sn_codec::v12::TopicRef;
+
+use super::address::{Address, Path};
+use super::arq::Exchange;
+use super::connect::Handshake;
+use super::limiter::Meter;
+use super::registry::Registry;
+use super::settings::Quirks;
+
+/// A client with its session, connected or not.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) client_id: Box<str>,
+    pub(super) state: State,
+    /// Its link to the broker; of no meaning while [`State::Gone`].
+    pub(super) link: LinkId,
+    /// Where it is reached. A client whose address was taken by another has none until it is heard
+    /// of again, or its time is up (D5).
+    pub(super) path: Option<Path>,
+    /// A CONNECT of the same client that the broker has not answered yet.
+    pub(super) reconnecting: Option<Key<Handshake>>,
+    pub(super) quirks: Quirks,
+    pub(super) registry: Registry,
+    /// Predefined ids by which it subscribed; deliveries use them (SN-076).
+    pub(super) predefined: Vec<u16>,
+    /// The message that waits for an answer of the client.
+    pub(super) exchange: Option<Exchange>,
+    /// The publication that the client said it does not know the topic of; told once (SN-081).
+    pub(super) corrected: Option<PacketId>,
+    /// The last QoS 0 publication, to be sent again should its topic turn out to be unknown.
+    pub(super) last_qos0: Option<SentQos0>,
+    /// MsgIds begin anywhere, so that nobody can acknowledge for another by guessing.
+    pub(super) id_offset: u16,
+    pub(super) last_register_id: u16,
+    /// The CONNECT that it came with (D4).
+    pub(super) connected_as: ConnectedAs,
+    /// Whether nothing else came since (D4).
+    pub(super) untouched: bool,
+    /// When it last said anything.
+    pub(super) heard_at: Instant,
+    /// When it last said anything but an acknowledgement: those may be late.
+    pub(super) spoke_at: Instant,
+    /// Answered when the queue is empty although the client is active (D6).
+    pub(super) owes_pingresp: bool,
+    /// Messages sent in this visit.
+    pub(super) collected: u32,
+    /// Where it was before its present address, and how often it went back there lately (D5).
+    pub(super) previous: Option<Address>,
+    pub(super) returns: Meter,
+    pub(super) inbound: Inbound,
+    /// Memory that is accounted for it.
+    pub(super) charged: usize,
+}
+
+/// What a client is doing, in the order of a life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Disconnected or lost.
+    Gone,
+    /// Connected and listening.
+    Active,
+    /// Asleep: nothing is sent unasked (SN-093).
+    Asleep { duration_s: u16 },
+    /// Asleep, and up for a moment to collect its messages (SN-096).
+    Awake { duration_s: u16 },
+}
+
+/// The parts of a CONNECT that tell whether another one says the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ConnectedAs {
+    pub(super) clean_session: bool,
+    pub(super) keep_alive_s: u16,
+    /// The octets that ended the will dialogue, hashed; `None` without a dialogue.
+    pub(super) ended_by: Option<u64>,
+}
+
+/// A QoS 0 publication that was sent.
+#[derive(Debug)]
+pub(super) struct SentQos0 {
+    pub(super) topic: TopicRef,
+    pub(super) retain: bool,
+    pub(super) payload: Vec<u8>,
+    pub(super) topic_name: String,
+}
+
+/// What is remembered of publications from the client, to know them again.
+#[derive(Debug, Default)]
+pub(super) struct Inbound {
+    /// The last one of QoS 1.
+    pub(super) last_qos1: Option<Seen>,
+    /// Those of QoS 2, oldest first.
+    pub(super) qos2: VecDeque<Seen>,
+}
+
+/// A publication from the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) id: PacketId,
+    /// Of topic and payload.
+    pub(super) hash: u64,
+    pub(super) at: Instant,
+    /// Its exchange is over: PUBACK has left, or PUBREL has come.
+    pub(super) finished: bool,
+    /// It belongs to an earlier connection: only DUP can mean it.
+    pub(super) is_old: bool,
+}
+
+impl Peer {
+    /// The MsgId on the wire of a packet identifier of the broker.
+    pub(super) fn wire_id(&self, id: PacketId) -> u16 {
+        let shifted = (u32::from(id.0) - 1 + u32::from(self.id_offset)) % u32::from(u16::MAX);
+        u16::try_from(shifted + 1).expect("below 65,536")
+    }
+
+    /// The packet identifier of the broker behind a MsgId; 0 stays 0, which names nothing.
+    pub(super) fn packet_id(&self, wire_id: u16) -> PacketId {
+        if wire_id == 0 {
+            return PacketId(0);
+        }
+        let modulus = u32::from(u16::MAX);
+        let shifted = (u32::from(wire_id) - 1 + modulus - u32::from(self.id_offset)) % modulus;
+        PacketId(u16::try_from(shifted + 1).expect("below 65,536"))
+    }
+
+    /// A MsgId for the next REGISTER.
+    pub(super) fn next_register_id(&mut self) -> u16 {
+        self.last_register_id = self.last_register_id.checked_add(1).unwrap_or(1);
+        self.last_register_id
+    }
+
+    pub(super) const fn is_connected(&self) -> bool {
+        match self.state {
+            State::Gone => false,
+            State::Active | State::Asleep { .. } | State::Awake { .. } => true,
+        }
+    }
+
+    /// Whether messages may be sent to it of our own accord.
+    pub(super) const fn is_listening(&self) -> bool {
+        match self.state {
+            State::Gone | State::Asleep { .. } => false,
+            State::Active | State::Awake { .. } => self.path.is_some(),
+        }
+    }
+
+    /// The memory held beyond the place in the arena, in octets.
+    pub(super) fn memory(&self) -> usize {
+        let qos0 = self.last_qos0.as_ref();
+        self.client_id.len() * 2
+            + self.registry.memory()
+            + self.inbound.qos2.capacity() * size_of::<Seen>()
+            + qos0.map_or(0, |sent| sent.payload.capacity() + sent.topic_name.capacity())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in crate::sn) fn peer(id_offset: u16) -> Peer {
+        Peer {
+            client_id: "c".into(),
+            state: State::Gone,
+            link: LinkId(0),
+            path: None,
+            reconnecting: None,
+            quirks: Quirks::default(),
+            registry: Registry::default(),
+            predefined: Vec::new(),
+            exchange: None,
+            corrected: None,
+            last_qos0: None,
+            id_offset,
+            last_register_id: 0,
+            connected_as: ConnectedAs { clean_session: true, keep_alive_s: 0, ended_by: None },
+            untouched: false,
+            heard_at: Instant(0),
+            spoke_at: Instant(0),
+            owes_pingresp: false,
+            collected: 0,
+            previous: None,
+            returns: Meter::default(),
+            inbound: Inbound::default(),
+            charged: 0,
+        }
+    }
+
+    #[test]
+    fn wire_ids_and_packet_ids_are_one_to_one_and_never_zero() {
+        for offset in [0, 1, 4_711, 65_533, 65_534] {
+            let peer = peer(offset);
+            for id in [1, 2, 65_534, 65_535] {
+                let wire = peer.wire_id(PacketId(id));
+                assert_ne!(wire, 0);
+                assert_eq!(peer.packet_id(wire), PacketId(id), "offset {offset}");
+            }
+            assert_eq!(peer.packet_id(0), PacketId(0));
+        }
+    }
+}
