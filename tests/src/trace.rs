@@ -1,0 +1,58 @@
+//! What was said on a link, for the message of a failing test.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use crate::hex::dump;
+
+/// Packets that a failure shows.
+const KEPT: usize = 16;
+
+/// The last packets of a link, both directions.
+#[derive(Debug)]
+pub struct Trace {
+    name: String,
+    lines: VecDeque<String>,
+}
+
+impl Trace {
+    /// An empty trace of the link called `name`.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), lines: VecDeque::with_capacity(KEPT) }
+    }
+
+    /// A packet that the test sent.
+    pub fn sent(&mut self, octets: &[u8]) {
+        self.push(format!("> {}", dump(octets)));
+    }
+
+    /// A packet that came.
+    pub fn came(&mut self, octets: &[u8]) {
+        self.push(format!("< {}", dump(octets)));
+    }
+
+    /// Anything else worth a line.
+    pub fn note(&mut self, text: &str) {
+        self.push(format!("  ({text})"));
+    }
+
+    /// Ends the test with what was expected, what came, and the conversation so far.
+    #[track_caller]
+    pub fn fail(&self, expected: &str, came: &str) -> ! {
+        panic!("{}:\nexpected {expected}\ncame     {came}\n{self}", self.name);
+    }
+
+    fn push(&mut self, line: String) {
+        if self.lines.len() == KEPT {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(line);
+    }
+}
+
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "the last packets (> to the server, < from it):")?;
+        self.lines.iter().try_for_each(|line| writeln!(f, "  {line}"))
+    }
+}
