@@ -10,9 +10,12 @@
 //! | [`repository`] | the files of this repository, for tests that read sources |
 
 pub mod client;
+pub mod foreign;
 pub mod gateway;
 pub mod hex;
 pub mod lossy;
+pub mod pcap;
 pub mod process;
 pub mod repository;
+pub mod scenario;
 pub mod trace;

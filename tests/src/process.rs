@@ -110,11 +110,9 @@ impl Process {
     /// `false` if the process ended without it.
     #[track_caller]
     pub fn wait_for_log(&self, text: &str) -> bool {
-        match self.log.wait_for(text, PATIENCE) {
-            Ok(()) => true,
-            Err(Silence::Ended) => false,
-            Err(Silence::Timeout) => panic!("no `{text}` in {}", self.log()),
-        }
+        let (found, ended) = self.log.wait_for(text);
+        assert!(found || ended, "no `{text}` in {}", self.log());
+        found
     }
 
     /// Sends a signal by name, `TERM` for example.
@@ -260,23 +258,13 @@ impl Log {
         drop(waited.expect("as in lock()"));
     }
 
-    fn wait_for(&self, text: &str, patience: Duration) -> Result<(), Silence> {
-        let deadline = Instant::now() + patience;
-        let mut lines = self.lock();
-        loop {
-            if lines.kept.iter().any(|line| line.contains(text)) {
-                return Ok(());
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if lines.closed {
-                return Err(Silence::Ended);
-            }
-            if left.is_zero() {
-                return Err(Silence::Timeout);
-            }
-            let (guard, _) = self.changed.wait_timeout(lines, left).expect("as in lock()");
-            lines = guard;
-        }
+    /// Waits for a line with `text`, or for the end: whether the one and the other is there.
+    fn wait_for(&self, text: &str) -> (bool, bool) {
+        let found = |lines: &LogLines| lines.kept.iter().any(|line| line.contains(text));
+        let waiting = |lines: &mut LogLines| !lines.closed && !found(lines);
+        let waited = self.changed.wait_timeout_while(self.lock(), PATIENCE, waiting);
+        let (lines, _) = waited.expect("as in lock()");
+        (found(&lines), lines.closed)
     }
 }
 

@@ -56,3 +56,23 @@ impl fmt::Display for Trace {
         self.lines.iter().try_for_each(|line| writeln!(f, "  {line}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "client:\nexpected 20 02 00 01\ncame     20 02 00 00\n")]
+    fn a_failure_shows_the_expected_beside_what_came() {
+        Trace::new("client").fail("20 02 00 01", "20 02 00 00");
+    }
+
+    #[test]
+    fn the_oldest_lines_go_first() {
+        let mut trace = Trace::new("client");
+        (0..=KEPT).for_each(|number| trace.note(&format!("line {number}")));
+        let text = trace.to_string();
+        assert!(!text.contains("(line 0)") && text.contains("(line 1)"));
+        assert_eq!(text.lines().count(), KEPT + 1);
+    }
+}
