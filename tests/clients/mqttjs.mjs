@@ -13,7 +13,8 @@ const fromHex = (word) => Buffer.from(word === "-" ? "" : word, "hex");
 let client;
 
 function report(what, event) {
-  return (error, ...values) => say(...(error ? ["failed", `${what}: ${error.message}`] : event(...values)));
+  return (error, ...values) =>
+    error ? say("failed", `${what}: ${error.message}`) : say(...event(...values));
 }
 
 function connect(host, port, clientId, clean, keepAlive, ...will) {

@@ -71,16 +71,24 @@ pub fn octets(text: &str) -> Vec<u8> {
     pattern.octets.into_iter().map(known).collect()
 }
 
-/// Octets for a reader: hex, and the text in them where there is some.
+/// Octets that [`dump`] shows of a long packet.
+const SHOWN_MAX: usize = 64;
+
+/// Octets for a reader: hex, the text in them where there is some, the beginning if it is long.
 pub fn dump(octets: &[u8]) -> String {
-    let hex: Vec<String> = octets.iter().map(|octet| format!("{octet:02X}")).collect();
-    let printable = |octet: &u8| octet.is_ascii_graphic() || *octet == b' ';
-    if octets.iter().filter(|octet| printable(octet)).count() < 3 {
-        return hex.join(" ");
+    let shown = &octets[..octets.len().min(SHOWN_MAX)];
+    let hex: Vec<String> = shown.iter().map(|octet| format!("{octet:02X}")).collect();
+    let mut dump = hex.join(" ");
+    if shown.len() < octets.len() {
+        dump.push_str(&format!(" … ({} octets)", octets.len()));
     }
-    let shown = |octet: &u8| if printable(octet) { char::from(*octet) } else { '.' };
-    let text: String = octets.iter().map(shown).collect();
-    format!("{}   |{text}|", hex.join(" "))
+    let printable = |octet: &u8| octet.is_ascii_graphic() || *octet == b' ';
+    if shown.iter().filter(|octet| printable(octet)).count() >= 3 {
+        let readable = |octet: &u8| if printable(octet) { char::from(*octet) } else { '.' };
+        let text: String = shown.iter().map(readable).collect();
+        dump.push_str(&format!("   |{text}|"));
+    }
+    dump
 }
 
 #[cfg(test)]
@@ -118,5 +126,6 @@ mod tests {
     fn a_dump_shows_text_beside_the_octets() {
         assert_eq!(dump(&octets("03 05 00")), "03 05 00");
         assert_eq!(dump(&octets("06 16 'dev1'")), "06 16 64 65 76 31   |..dev1|");
+        assert!(dump(&[0; 65]).ends_with("00 00 … (65 octets)"));
     }
 }

@@ -14,6 +14,7 @@ pub mod foreign;
 pub mod gateway;
 pub mod hex;
 pub mod lossy;
+pub mod obligations;
 pub mod pcap;
 pub mod process;
 pub mod repository;

@@ -45,7 +45,7 @@ impl Source {
     }
 }
 
-/// All files whose names end with one of `endings`, ordered by path.
+/// All files whose paths end with one of `endings`, ordered by path.
 pub fn files(endings: &[&str]) -> Vec<Source> {
     let mut found = Vec::new();
     collect(root(), endings, &mut found);
@@ -62,7 +62,7 @@ fn collect(folder: &Path, endings: &[&str], found: &mut Vec<Source>) {
             if !NOT_OURS.contains(&name.as_str()) {
                 collect(&path, endings, found);
             }
-        } else if endings.iter().any(|ending| name.ends_with(ending)) {
+        } else if endings.iter().any(|ending| format!("/{name}").ends_with(ending)) {
             let text =
                 fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
             found.push(Source { path: relative(&path), text });

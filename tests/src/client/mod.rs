@@ -8,7 +8,10 @@
 pub mod mqtt;
 pub mod sn;
 
+use std::fmt;
 use std::time::Duration;
+
+use crate::hex::dump;
 
 /// How long a client waits for an answer before the test fails.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,6 +38,25 @@ impl Message {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.payload).into_owned()
     }
+
+    /// Whether it has this topic, payload and QoS.
+    pub fn is(&self, topic: &str, payload: &str, qos: u8) -> bool {
+        self.topic == topic && self.payload == payload.as_bytes() && self.qos == qos
+    }
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, payload, qos, retain, dup, id } = self;
+        let flags = [(*retain, ", retained"), (*dup, ", repeated")];
+        let flags: String = flags.iter().filter(|(set, _)| *set).map(|(_, text)| *text).collect();
+        write!(f, "`{topic}` at QoS {qos}{flags}, id {id}: {}", dump(payload))
+    }
+}
+
+/// An expected message, for the text of a failure.
+pub(crate) fn expected(topic: &str, payload: &str, qos: u8) -> String {
+    format!("`{topic}` at QoS {qos}: {}", dump(payload.as_bytes()))
 }
 
 /// A will as a client asks for it.

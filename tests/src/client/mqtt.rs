@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::client::{ANSWER_TIMEOUT, Ids, Message, Will};
+use crate::client::{ANSWER_TIMEOUT, Ids, Message, Will, expected};
 use crate::hex::{Pattern, dump, octets};
 use crate::trace::Trace;
 
@@ -226,7 +226,7 @@ impl MqttClient {
     #[track_caller]
     pub fn expect_nothing(&mut self) {
         if let Some(message) = self.inbox.front() {
-            self.trace.fail("nothing", &format!("{message:?}"));
+            self.trace.fail("nothing", &message.to_string());
         }
         self.ping();
         self.ping();
@@ -330,8 +330,8 @@ impl MqttClient {
     #[track_caller]
     pub fn expect_message(&mut self, topic: &str, payload: &str, qos: u8) -> Message {
         let message = self.next_message();
-        if (message.topic.as_str(), message.text().as_str(), message.qos) != (topic, payload, qos) {
-            self.trace.fail(&format!("{topic} {payload} at QoS {qos}"), &format!("{message:?}"));
+        if !message.is(topic, payload, qos) {
+            self.trace.fail(&expected(topic, payload, qos), &message.to_string());
         }
         message
     }

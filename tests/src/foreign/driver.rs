@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::process::Command;
 
-use crate::client::{Message, Will};
+use crate::client::{Message, Will, expected};
 use crate::foreign::{clients_dir, found, program, python_with};
 use crate::process::{PATIENCE, Process, Silence};
 use crate::repository;
@@ -191,17 +191,26 @@ impl Driver {
     #[track_caller]
     pub fn expect_message(&mut self, topic: &str, payload: &str, qos: u8, retain: bool) {
         let message = self.next_message();
-        let (text, expected) = (message.text(), (topic, payload, qos, retain));
-        if (message.topic.as_str(), text.as_str(), message.qos, message.retain) != expected {
-            self.fail(&format!("{expected:?}"), &format!("{message:?}"));
+        if !message.is(topic, payload, qos) || message.retain != retain {
+            let retained = if retain { ", retained" } else { "" };
+            self.fail(&(expected(topic, payload, qos) + retained), &message.to_string());
         }
+    }
+
+    /// A message that came before the last event has this topic, payload and QoS.
+    #[track_caller]
+    pub fn expect_kept_message(&mut self, topic: &str, payload: &str, qos: u8) {
+        if self.inbox.is_empty() {
+            self.fail(&format!("{topic} {payload}"), "nothing before the last event");
+        }
+        self.expect_message(topic, payload, qos, false);
     }
 
     /// No message is waiting that was taken on the way to an event.
     #[track_caller]
     pub fn expect_empty_inbox(&mut self) {
         if let Some(message) = self.inbox.front() {
-            self.fail("no message", &format!("{message:?}"));
+            self.fail("no message", &message.to_string());
         }
     }
 
