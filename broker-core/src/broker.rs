@@ -1,0 +1,341 @@
+//! The broker: one machine that owns all sessions, subscriptions and messages.
+//!
+//! This file holds its struct and the edges of it; what happens inside stands in a file per concern.
+
+mod connect;
+mod deliver;
+mod expire;
+mod output;
+mod publish;
+mod subscribe;
+mod sys;
+mod will;
+
+use std::collections::VecDeque;
+
+use crate::api::{Credit, Incoming, LinkId, Lsn, Output, PacketId};
+use crate::hash::{self, HashMap};
+use crate::key::{Arena, Key};
+use crate::limits::{BrokerConfig, Durability};
+use crate::message::MessageStore;
+use crate::retained::Retained;
+use crate::session::{Queued, Resend, Session};
+use crate::stats::{Stats, Usage};
+use crate::subscription_ids::IdSets;
+use crate::time::{Instant, Now};
+use crate::timer::TimerWheel;
+use crate::trie::Trie;
+
+use deliver::Lent;
+use expire::Timer;
+use output::Control;
+use publish::Target;
+use sys::Sys;
+use will::Wills;
+
+/// The whole broker. A deterministic function of its inputs, the times that come with them, and the
+/// seed.
+///
+/// See the [crate documentation](crate) for how it is driven.
+#[derive(Debug)]
+pub struct Broker {
+    config: BrokerConfig,
+    rng: fastrand::Rng,
+    /// The time of the latest input; outputs are made as of then.
+    now: Now,
+
+    sessions: Arena<Session>,
+    by_client_id: HashMap<Box<str>, Key<Session>>,
+    by_link: HashMap<LinkId, Key<Session>>,
+    trie: Trie,
+    retained: Retained,
+    /// Octets of retained messages, and how many of them are the server's own.
+    retained_bytes: u64,
+    retained_reserved: usize,
+    messages: MessageStore,
+    id_sets: IdSets,
+    timers: TimerWheel<Timer>,
+    wills: Wills,
+    /// Messages in the queues of all sessions.
+    queued: u64,
+    connected_max: usize,
+    /// Memory in use outside the core, as reported.
+    external_memory: u64,
+
+    /// The number of the latest durable change, and up to where changes are durable.
+    lsn: Lsn,
+    committed: Lsn,
+    /// Answers that wait for `committed`, in the order of what they wait for.
+    gate: VecDeque<(Lsn, Control)>,
+    /// Answers that may leave.
+    control: VecDeque<Control>,
+    /// The one that was lent last.
+    lent_control: Option<Control>,
+    /// The delivery that was lent last; what it held alone is let go at the next call.
+    lent: Lent,
+    /// Sessions that have something to send and may, each once, the next to be served in front.
+    ready: VecDeque<Key<Session>>,
+    /// Messages that the session in front has been sent in its turn.
+    burst: u32,
+
+    /// Numbers publications, so that overlapping subscriptions are noticed.
+    route: u64,
+    /// Kept for their memory between two calls.
+    targets: Vec<Target>,
+    dropped: Vec<Queued>,
+    overflowed: Vec<Key<Session>>,
+
+    stats: Stats,
+    sys: Sys,
+}
+
+impl Broker {
+    /// A broker without sessions and messages, as of `now`.
+    pub fn new(config: BrokerConfig, now: Now) -> Self {
+        let seed = config.seed;
+        let mut timers = TimerWheel::new(now.mono);
+        if config.sys_interval.is_some() {
+            // The first values are there from the beginning.
+            timers.insert(now.mono, Timer::Sys);
+        }
+        Self {
+            rng: fastrand::Rng::with_seed(seed),
+            now,
+            sessions: Arena::new(),
+            by_client_id: hash::map(seed ^ 0x11),
+            by_link: hash::map(seed ^ 0x12),
+            trie: Trie::new(seed ^ 0x13),
+            retained: Retained::default(),
+            retained_bytes: 0,
+            retained_reserved: 0,
+            messages: MessageStore::default(),
+            id_sets: IdSets::default(),
+            timers,
+            wills: Wills::default(),
+            queued: 0,
+            connected_max: 0,
+            external_memory: 0,
+            lsn: Lsn(0),
+            committed: Lsn(0),
+            gate: VecDeque::new(),
+            control: VecDeque::new(),
+            lent_control: None,
+            lent: Lent::default(),
+            ready: VecDeque::new(),
+            burst: 0,
+            route: 0,
+            targets: Vec::new(),
+            dropped: Vec::new(),
+            overflowed: Vec::new(),
+            stats: Stats::default(),
+            sys: Sys::new(now),
+            config,
+        }
+    }
+
+    /// A link says something. Work is bounded by the size of what it says and by the number of
+    /// sessions that a publication goes to.
+    ///
+    /// What a link says before its [`Incoming::Connect`] or after its end is counted and ignored.
+    pub fn handle(&mut self, now: Now, link: LinkId, incoming: Incoming<'_>) {
+        self.now = now;
+        if let Incoming::Connect(connect) = incoming {
+            self.connect(link, connect);
+            return;
+        }
+        let Some(key) = self.by_link.get(&link).copied() else {
+            self.stats.unknown_link += 1;
+            return;
+        };
+        self.seen(key);
+        match incoming {
+            Incoming::Publish(publish) => self.publish(key, link, publish),
+            Incoming::Ack(ack) => self.acknowledge(key, link, ack),
+            Incoming::Subscribe(subscribe) => self.subscribe(key, link, &subscribe),
+            Incoming::Unsubscribe(unsubscribe) => self.unsubscribe(key, link, &unsubscribe),
+            Incoming::ChangeWill(change) => self.change_will(key, link, change),
+            Incoming::Ping => self.control.push_back(Control::pong(link)),
+            Incoming::Disconnect(disconnect) => self.disconnect(key, link, disconnect),
+            Incoming::Connect(_) => unreachable!("handled above"),
+        }
+    }
+
+    /// A link has ended without saying so: its will is due.
+    pub fn lost(&mut self, now: Now, link: LinkId) {
+        self.now = now;
+        if let Some(key) = self.by_link.get(&link).copied() {
+            self.end_link(key, connect::LinkEnd::Lost);
+        }
+    }
+
+    /// Says how much a link may be sent from now on.
+    pub fn set_credit(&mut self, link: LinkId, credit: Credit) {
+        let inflight_max = self.config.limits.inflight_max;
+        let cut = |window: u16| window.clamp(1, inflight_max);
+        let Some(key) = self.by_link.get(&link).copied() else { return };
+        let session = self.sessions.get_mut(key).expect("a link belongs to a session");
+        let link = session.link.as_mut().expect("found by its link");
+        link.credit = match credit {
+            Credit::Paused => Credit::Paused,
+            Credit::Window(window) => Credit::Window(cut(window)),
+            Credit::UntilDrained(window) => Credit::UntilDrained(cut(window)),
+        };
+        self.make_ready(key);
+    }
+
+    /// Sets how long a link may be silent from its last sign of life on; `None`: for ever.
+    pub fn set_keep_alive(&mut self, link: LinkId, keep_alive: Option<core::time::Duration>) {
+        if let Some(key) = self.by_link.get(&link).copied() {
+            self.supervise(key, keep_alive);
+        }
+    }
+
+    /// Counts as a sign of life what only the dialect understood.
+    pub fn touch(&mut self, now: Now, link: LinkId) {
+        self.now = now;
+        if let Some(key) = self.by_link.get(&link).copied() {
+            self.seen(key);
+        }
+    }
+
+    /// Sends the last step of one message in flight again; with `dup` as a repetition, without as if
+    /// it had never left.
+    pub fn resend(&mut self, link: LinkId, id: PacketId, dup: bool) {
+        let Some(key) = self.by_link.get(&link).copied() else { return };
+        let session = self.sessions.get_mut(key).expect("a link belongs to a session");
+        let how = if dup { Resend::Again } else { Resend::First };
+        if session.window.resend(id, how) {
+            self.make_ready(key);
+        }
+    }
+
+    /// Gives one message in flight up: the client will never acknowledge it.
+    pub fn abandon(&mut self, link: LinkId, id: PacketId) {
+        let Some(key) = self.by_link.get(&link).copied() else { return };
+        if self.finish(key, id) {
+            self.stats.dropped_unacknowledged += 1;
+        }
+    }
+
+    /// Changes up to this number are durable: answers that waited for them may leave.
+    pub fn committed(&mut self, upto: Lsn) {
+        self.committed = self.committed.max(upto);
+        while self.gate.front().is_some_and(|(lsn, _)| *lsn <= self.committed) {
+            let (_, control) = self.gate.pop_front().expect("there is a front");
+            self.control.push_back(control);
+        }
+    }
+
+    /// The number of the latest durable change.
+    pub const fn lsn(&self) -> Lsn {
+        self.lsn
+    }
+
+    /// Does what is due at `now`. Does a bounded amount of work; if more is due, the next
+    /// [`Broker::next_timeout`] says so.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.now = now;
+        self.publish_wills();
+        self.expire();
+    }
+
+    /// When [`Broker::handle_timeout`] and [`Broker::poll_output`] want to be called next, at the
+    /// latest. A moment that has passed means: at once.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        if !self.ready.is_empty() || !self.control.is_empty() {
+            return Some(self.now.mono);
+        }
+        let timers = self.timers.next_deadline();
+        let wills = self.wills.next_attempt();
+        timers.into_iter().chain(wills).min()
+    }
+
+    /// The next thing to be done: answers first, then messages for links with credit. What it borrows
+    /// is let go at the next call.
+    ///
+    /// May be stopped at any point; nothing is lost and the order on each link is kept. Each call does
+    /// a bounded amount of work, so `None` means "nothing now": [`Broker::next_timeout`] tells whether
+    /// there is more at once.
+    pub fn poll_output(&mut self) -> Option<Output<'_>> {
+        self.let_go();
+        if let Some(control) = self.control.pop_front() {
+            return Some(self.lend_control(control));
+        }
+        self.next_delivery()
+    }
+
+    /// What has happened so far.
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// The counters, for those of them that whoever owns the transports keeps.
+    pub const fn stats_mut(&mut self) -> &mut Stats {
+        &mut self.stats
+    }
+
+    /// Tells how much memory is in use outside the core, in octets; it counts against the limit.
+    pub const fn set_external_memory(&mut self, bytes: u64) {
+        self.external_memory = bytes;
+    }
+
+    /// How much of the bounded things is in use.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            sessions_connected: self.by_link.len(),
+            sessions: self.sessions.len(),
+            sessions_connected_max: self.connected_max,
+            subscriptions: self.trie.len(),
+            retained: self.retained.len(),
+            retained_bytes: self.retained_bytes,
+            messages: self.messages.len(),
+            message_bytes: self.messages.bytes(),
+            queued: self.queued,
+            memory_bytes: self.memory(),
+        }
+    }
+
+    /// The bounds that are in force.
+    pub const fn limits(&self) -> &crate::limits::Limits {
+        &self.config.limits
+    }
+
+    fn memory(&self) -> u64 {
+        /// A place in the arena, the maps by client id and by link, a timer.
+        const PER_SESSION: usize = size_of::<Session>() + 160;
+        self.messages.memory()
+            + (self.sessions.places() * PER_SESSION) as u64
+            + self.trie.memory()
+            + self.retained.memory()
+            + self.queued * size_of::<Queued>() as u64
+            + self.wills.memory()
+            + self.external_memory
+    }
+
+    fn is_out_of_memory(&self) -> bool {
+        self.memory() > self.config.limits.memory_bytes
+    }
+
+    /// A durable change was made; acknowledgements from here on wait for it.
+    fn change(&mut self) {
+        self.lsn.0 += 1;
+        match self.config.durability {
+            Durability::Memory => self.committed = self.lsn,
+            Durability::Gated => {}
+        }
+    }
+
+    /// Queues an answer that promises what has been changed so far. In MQTT these leave in the order
+    /// of their requests, so all of them wait for the latest change.
+    fn answer(&mut self, control: Control) {
+        if self.lsn <= self.committed {
+            self.control.push_back(control);
+        } else {
+            self.gate.push_back((self.lsn, control));
+        }
+    }
+
+    fn session(&mut self, key: Key<Session>) -> &mut Session {
+        self.sessions.get_mut(key).expect("the key was looked up in this call")
+    }
+}

@@ -1,0 +1,259 @@
+//! The beginning and the end of links and sessions.
+
+use core::time::Duration;
+
+use super::Broker;
+use super::expire::Timer;
+use super::output::{Answer, Control};
+use crate::api::{Connect, ConnectWill, Disconnect, LinkId, Will};
+use crate::key::Key;
+use crate::reason::ReasonCode;
+use crate::session::{Link, Session, StoredWill};
+use crate::topic::{self, TopicBuf};
+
+/// How a link ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum LinkEnd {
+    /// The client said so.
+    Orderly(Disconnect),
+    /// It did not say so.
+    Lost,
+    /// Another link has the session now; it goes on even if it was to end with its link.
+    TakenOver { goes_on: bool },
+}
+
+impl Broker {
+    /// Answers CONNECT; on success the link belongs to a session from here on.
+    pub(super) fn connect(&mut self, link: LinkId, connect: Connect<'_>) {
+        if self.by_link.contains_key(&link) {
+            // A second CONNECT on one link is for the dialect to find; a dialect that asks again
+            // under the same name has lost count of its links.
+            self.lost(self.now, link);
+            self.refuse(link, ReasonCode::ProtocolError);
+            return;
+        }
+        let existing = self.by_client_id.get(connect.client_id).copied();
+        if let Err(reason) = self.admit(&connect, existing) {
+            self.refuse(link, reason);
+            return;
+        }
+        let resumed = existing.and_then(|key| self.resume(key, &connect));
+        let (key, assigned_client_id) = match resumed {
+            Some(key) => (key, None),
+            None => self.create(&connect),
+        };
+        self.attach(key, link, &connect);
+        self.stats.connects += 1;
+        let session_expiry_s = self.session(key).expiry_s;
+        if session_expiry_s > 0 {
+            self.change();
+        }
+        self.answer(Control::Send {
+            link,
+            packet: Answer::ConnAck {
+                reason: ReasonCode::Success,
+                session_present: resumed.is_some(),
+                assigned_client_id,
+                session_expiry_s,
+            },
+        });
+    }
+
+    /// The client ends its link [MQTT-3.14.4-3].
+    pub(super) fn disconnect(&mut self, key: Key<Session>, link: LinkId, disconnect: Disconnect) {
+        if let Some(expiry_s) = disconnect.session_expiry_s {
+            let limit = self.config.limits.session_expiry_max_s;
+            self.session(key).expiry_s = expiry_s.min(limit);
+        }
+        self.end_link(key, LinkEnd::Orderly(disconnect));
+        self.control.push_back(Control::Close { link, reason: ReasonCode::Success });
+    }
+
+    /// Takes the link off its session, deals with the will, and lets the session end or wait.
+    pub(super) fn end_link(&mut self, key: Key<Session>, end: LinkEnd) {
+        let session = self.session(key);
+        let Some(link) = session.link.take() else { return };
+        let expiry_s = session.expiry_s;
+        self.by_link.remove(&link.id);
+        if let Some(timer) = link.keep_alive_timer {
+            self.timers.cancel(timer);
+        }
+        match end {
+            LinkEnd::Lost => self.release_will(key),
+            LinkEnd::TakenOver { .. } if link.will_on_takeover => self.release_will(key),
+            LinkEnd::TakenOver { .. } => {}
+            LinkEnd::Orderly(Disconnect { reason: ReasonCode::DisconnectWithWill, .. }) => {
+                self.release_will(key);
+            }
+            LinkEnd::Orderly(Disconnect { keep_will: true, .. }) => self.disarm_will(key),
+            LinkEnd::Orderly(_) => self.forget_will(key),
+        }
+        if matches!(end, LinkEnd::TakenOver { goes_on: true }) {
+            return;
+        }
+        if expiry_s == 0 {
+            self.end_session(key);
+        } else {
+            let deadline = self.now.mono + Duration::from_secs(u64::from(expiry_s));
+            let timer = self.timers.insert(deadline, Timer::SessionExpiry(key));
+            self.session(key).expiry_timer = Some(timer);
+            self.change();
+        }
+    }
+
+    /// Forgets a session with all that belongs to it.
+    pub(super) fn end_session(&mut self, key: Key<Session>) {
+        // A will that was delayed is published now, as the session ends before its time.
+        self.release_delayed_will(key);
+        self.forget_will(key);
+        let Some(mut session) = self.sessions.remove(key) else { return };
+        assert!(session.link.is_none(), "a session ends after its link");
+        if let Some(timer) = session.expiry_timer {
+            self.timers.cancel(timer);
+        }
+        for node in session.subscriptions {
+            self.trie.unsubscribe(node, key);
+        }
+        while let Some(entry) = session.queue.pop(&self.messages) {
+            self.queued -= 1;
+            self.stats.dropped_session_end += 1;
+            self.messages.release(entry.message);
+            self.id_sets.release(entry.ids);
+        }
+        while let Some(entry) = session.window.pop() {
+            self.release_in_flight(entry);
+        }
+        self.by_client_id.remove(&session.client_id);
+        self.change();
+        self.control.push_back(Control::SessionEnded { client_id: session.client_id });
+    }
+
+    /// Whether the request may have a session at all.
+    fn admit(
+        &self,
+        connect: &Connect<'_>,
+        existing: Option<Key<Session>>,
+    ) -> Result<(), ReasonCode> {
+        let limits = &self.config.limits;
+        if connect.client_id.len() > limits.client_id_bytes_max {
+            return Err(ReasonCode::ClientIdentifierNotValid);
+        }
+        if let ConnectWill::Set(will) = &connect.will {
+            if will.topic.is_reserved() {
+                return Err(ReasonCode::NotAuthorized);
+            }
+            if topic::is_deeper_than(will.topic.as_str(), limits.topic_levels_max) {
+                return Err(ReasonCode::TopicNameInvalid);
+            }
+        }
+        let is_new = existing.is_none();
+        if is_new && (self.sessions.len() >= limits.sessions_max || self.is_out_of_memory()) {
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, link: LinkId, reason: ReasonCode) {
+        self.stats.connects_refused += 1;
+        self.control.push_back(Control::Send {
+            link,
+            packet: Answer::ConnAck {
+                reason,
+                session_present: false,
+                assigned_client_id: None,
+                session_expiry_s: 0,
+            },
+        });
+        self.control.push_back(Control::Close { link, reason });
+    }
+
+    /// Takes an existing session over [MQTT-3.1.4-2] and keeps it, unless it is to be discarded
+    /// [MQTT-3.1.2-6] or ends with its link.
+    fn resume(&mut self, key: Key<Session>, connect: &Connect<'_>) -> Option<Key<Session>> {
+        let session = self.session(key);
+        if let Some(link) = &session.link {
+            let old = link.id;
+            // An MQTT-SN link is no connection that could close: as long as the session lives, a
+            // CONNECT without CleanSession keeps it (SN-050, SN-051, SN-100).
+            let goes_on =
+                session.dialect.is_sn() && connect.dialect.is_sn() && !connect.clean_start;
+            self.stats.takeovers += 1;
+            self.end_link(key, LinkEnd::TakenOver { goes_on });
+            let reason = ReasonCode::SessionTakenOver;
+            self.control.push_back(Control::Close { link: old, reason });
+        }
+        self.sessions.get(key)?;
+        if connect.clean_start {
+            self.end_session(key);
+            return None;
+        }
+        Some(key)
+    }
+
+    /// Makes a session, and an identifier if the client left that to us [MQTT-3.1.3-6].
+    fn create(&mut self, connect: &Connect<'_>) -> (Key<Session>, Option<Box<str>>) {
+        let mut assigned = None;
+        let mut client_id: Box<str> = connect.client_id.into();
+        while client_id.is_empty() || (assigned.is_some() && self.is_known(&client_id)) {
+            client_id = format!("auto-{:016x}", self.rng.u64(..)).into();
+            assigned = Some(client_id.clone());
+        }
+        let session = Session::new(&client_id, connect.dialect, connect.queue);
+        let key = self.sessions.insert(session);
+        let previous = self.by_client_id.insert(client_id, key);
+        assert!(previous.is_none(), "a client identifier has one session");
+        (key, assigned)
+    }
+
+    fn is_known(&self, client_id: &str) -> bool {
+        self.by_client_id.contains_key(client_id)
+    }
+
+    /// Gives the session its new link, will and bounds.
+    fn attach(&mut self, key: Key<Session>, link: LinkId, connect: &Connect<'_>) {
+        self.by_link.insert(link, key);
+        self.connected_max = self.connected_max.max(self.by_link.len());
+        let expiry_s = connect.session_expiry_s.min(self.config.limits.session_expiry_max_s);
+        let last_seen = self.now.mono;
+        let session = self.session(key);
+        session.dialect = connect.dialect;
+        session.expiry_s = expiry_s;
+        session.queue.set_limits(connect.queue);
+        // Everything unacknowledged is sent again [MQTT-4.4.0-1].
+        session.window.resend_all();
+        session.link = Some(Link {
+            id: link,
+            credit: connect.credit,
+            greeted: false,
+            keep_alive: None,
+            keep_alive_timer: None,
+            last_seen,
+            will_on_takeover: connect.will_on_takeover,
+        });
+        if let Some(timer) = session.expiry_timer.take() {
+            self.timers.cancel(timer);
+        }
+        match &connect.will {
+            ConnectWill::None => self.forget_will(key),
+            ConnectWill::Keep => self.arm_will(key),
+            ConnectWill::Set(will) => self.set_will(key, StoredWill::from(will)),
+        }
+        self.supervise(key, connect.keep_alive);
+        self.set_credit(link, connect.credit);
+    }
+}
+
+impl From<&Will<'_>> for StoredWill {
+    fn from(will: &Will<'_>) -> Self {
+        Self {
+            topic: Some(TopicBuf::from(will.topic)),
+            payload: will.payload.to_vec(),
+            qos: will.qos,
+            retain: will.retain,
+            delay_s: will.delay_s,
+            properties: will.properties.as_octets().to_vec(),
+            armed: true,
+            timer: None,
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Deliveries: made when somebody asks for output, not before.
+//!
+//! Sessions that have something to send, and whose links have credit, stand in a line. The one in
+//! front is sent a burst, then it goes to the end; so a wide fan-out is cut into slices wherever the
+//! caller likes, and a slow reader never stands in the line at all.
+
+use super::Broker;
+use crate::api::{Ack, AckKind, Credit, Delivery, LinkId, Outgoing, Output, PacketId, QoS};
+use crate::key::Key;
+use crate::limits::{BURST_MAX, REPLAY_AHEAD, REPLAY_STEPS};
+use crate::message::MessageRef;
+use crate::reason::ReasonCode;
+use crate::session::{Queued, Resend, Session, Stage};
+use crate::subscription_ids::IdSet;
+use crate::topic::TopicFilter;
+
+/// What the delivery that was lent last holds alone.
+#[derive(Debug, Default)]
+pub(super) struct Lent {
+    message: Option<MessageRef>,
+    ids: Option<IdSet>,
+}
+
+/// A delivery that has been decided on.
+#[derive(Clone, Copy, Debug)]
+struct Draft {
+    message: MessageRef,
+    ids: IdSet,
+    id: PacketId,
+    qos: QoS,
+    retain: bool,
+    dup: bool,
+}
+
+/// What the session in front of the line comes up with.
+enum Served {
+    Publish(LinkId, Draft),
+    PubRel(LinkId, PacketId),
+    Drained(LinkId),
+    /// Nothing more.
+    Idle,
+    /// It is still looking up retained messages and has used up the work of this call.
+    Looking,
+}
+
+impl Broker {
+    /// Puts a session into the line if it has work and does not stand there.
+    pub(super) fn make_ready(&mut self, key: Key<Session>) {
+        let session = self.session(key);
+        if !session.is_ready && session.has_work() {
+            session.is_ready = true;
+            self.ready.push_back(key);
+        }
+    }
+
+    /// Lets go what the last delivery held.
+    pub(super) fn let_go(&mut self) {
+        if let Some(message) = self.lent.message.take() {
+            self.messages.release(message);
+        }
+        if let Some(ids) = self.lent.ids.take() {
+            self.id_sets.release(ids);
+        }
+    }
+
+    /// The next message for a link with credit.
+    pub(super) fn next_delivery(&mut self) -> Option<Output<'_>> {
+        let mut steps = REPLAY_STEPS;
+        loop {
+            let key = *self.ready.front()?;
+            if self.sessions.get(key).is_none() {
+                self.leave_line();
+                continue;
+            }
+            let served = self.serve(key, &mut steps);
+            self.burst += 1;
+            let session = self.session(key);
+            if matches!(served, Served::Idle) || !session.has_work() {
+                session.is_ready = false;
+                self.leave_line();
+            } else if self.burst >= BURST_MAX || matches!(served, Served::Looking) {
+                self.leave_line();
+                self.ready.push_back(key);
+            }
+            match served {
+                Served::Publish(link, draft) => return Some(self.lend_delivery(link, draft)),
+                Served::PubRel(link, id) => {
+                    let reason = ReasonCode::Success;
+                    let packet = Outgoing::Ack(Ack { kind: AckKind::PubRel, id, reason, token: 0 });
+                    return Some(Output::Send { link, packet });
+                }
+                Served::Drained(link) => {
+                    return Some(Output::Send { link, packet: Outgoing::Drained });
+                }
+                Served::Idle => {}
+                Served::Looking => return None,
+            }
+        }
+    }
+
+    fn leave_line(&mut self) {
+        self.ready.pop_front();
+        self.burst = 0;
+    }
+
+    /// Decides what a session is sent next.
+    fn serve(&mut self, key: Key<Session>, steps: &mut u32) -> Served {
+        loop {
+            self.look_up_retained(key, steps);
+            let session = self.session(key);
+            if !session.has_work() {
+                return Served::Idle;
+            }
+            let link = session.link.as_ref().expect("no work without a link");
+            let link_id = link.id;
+            let credit = link.credit;
+            if let Some((entry, how)) = session.window.next_resend() {
+                if entry.stage == Stage::Released {
+                    return Served::PubRel(link_id, entry.id);
+                }
+                return Served::Publish(
+                    link_id,
+                    Draft {
+                        message: entry.message,
+                        ids: entry.ids,
+                        id: entry.id,
+                        qos: entry.qos(),
+                        retain: entry.retain,
+                        dup: how == Resend::Again,
+                    },
+                );
+            }
+            if let Some(entry) = self.take_queued(key) {
+                let is_expired = self.messages.get(entry.message).expires() <= self.now.mono;
+                if is_expired {
+                    self.stats.dropped_expired += 1;
+                    self.messages.release(entry.message);
+                    self.id_sets.release(entry.ids);
+                    continue;
+                }
+                return Served::Publish(link_id, self.send_first(key, entry));
+            }
+            let session = self.session(key);
+            if !session.replays.is_empty() {
+                return Served::Looking;
+            }
+            if matches!(credit, Credit::UntilDrained(_)) && session.window.is_empty() {
+                let link = session.link.as_mut().expect("no work without a link");
+                link.credit = Credit::Paused;
+                return Served::Drained(link_id);
+            }
+            return Served::Idle;
+        }
+    }
+
+    /// The oldest message of the queue, if it may go now.
+    fn take_queued(&mut self, key: Key<Session>) -> Option<Queued> {
+        let session = self.sessions.get_mut(key)?;
+        let window = match session.link.as_ref()?.credit {
+            Credit::Paused => return None,
+            Credit::Window(window) | Credit::UntilDrained(window) => usize::from(window),
+        };
+        let entry = session.queue.front()?;
+        if entry.qos > QoS::AtMostOnce && session.window.on_air() >= window {
+            return None;
+        }
+        session.queue.pop(&self.messages)?;
+        self.queued -= 1;
+        Some(entry)
+    }
+
+    /// A message is sent for the first time: at QoS 0 it is gone with that, else it is in flight.
+    fn send_first(&mut self, key: Key<Session>, entry: Queued) -> Draft {
+        let Queued { message, ids, qos, retain } = entry;
+        let id = if qos == QoS::AtMostOnce {
+            self.lent = Lent { message: Some(message), ids: Some(ids) };
+            PacketId(0)
+        } else {
+            let window = &mut self.session(key).window;
+            let id = window.push(message, ids, qos, retain);
+            let inflight = window.len();
+            self.stats.high.inflight = self.stats.high.inflight.max(inflight);
+            id
+        };
+        Draft { message, ids, id, qos, retain, dup: false }
+    }
+
+    fn lend_delivery(&mut self, link: LinkId, draft: Draft) -> Output<'_> {
+        let message = self.messages.get(draft.message);
+        self.stats.publish_sent += 1;
+        self.stats.publish_bytes_sent += message.payload().len() as u64;
+        Output::Send {
+            link,
+            packet: Outgoing::Publish(Delivery {
+                message,
+                id: draft.id,
+                qos: draft.qos,
+                retain: draft.retain,
+                dup: draft.dup,
+                subscription_ids: self.id_sets.get(draft.ids),
+                expiry_s: message.expiry_s(self.now.mono),
+            }),
+        }
+    }
+
+    /// Puts retained messages for new subscriptions into the queue, as far ahead as is useful.
+    fn look_up_retained(&mut self, key: Key<Session>, steps: &mut u32) {
+        let before = *steps;
+        loop {
+            let session = self.sessions.get_mut(key).expect("the session in front");
+            if session.queue.len() >= REPLAY_AHEAD || !session.has_credit() {
+                break;
+            }
+            let Some(replay) = session.replays.first_mut() else { break };
+            let filter = TopicFilter::new(&replay.filter).expect("a filter that was subscribed to");
+            let found = self.retained.next(filter, &mut replay.cursor, steps);
+            let Some(reference) = found else {
+                if !replay.cursor.is_done() {
+                    break;
+                }
+                session.replays.remove(0);
+                continue;
+            };
+            let message = self.messages.get(reference);
+            let came_live = message.sequence() >= replay.before;
+            if came_live || message.expires() <= self.now.mono {
+                continue;
+            }
+            let qos = message.qos().min(replay.options.qos);
+            let ids = IdSet::one(replay.identifier);
+            self.enqueue(key, Queued { message: reference, ids, qos, retain: true });
+        }
+        self.stats.replay_steps += u64::from(before - *steps);
+    }
+}

@@ -1,0 +1,94 @@
+//! Answers on their way out.
+
+use super::Broker;
+use crate::api::{Ack, ConnAck, LinkId, Outgoing, Output, PacketId, WillPart};
+use crate::reason::ReasonCode;
+
+/// An [`Output`] that owns what it says, waiting for its turn.
+#[derive(Debug)]
+pub(super) enum Control {
+    Send { link: LinkId, packet: Answer },
+    Close { link: LinkId, reason: ReasonCode },
+    SessionEnded { client_id: Box<str> },
+    SysTick,
+}
+
+/// An [`Outgoing`] other than a publication.
+#[derive(Debug)]
+pub(super) enum Answer {
+    ConnAck {
+        reason: ReasonCode,
+        session_present: bool,
+        assigned_client_id: Option<Box<str>>,
+        session_expiry_s: u32,
+    },
+    Ack(Ack),
+    SubAck {
+        id: PacketId,
+        reasons: Vec<ReasonCode>,
+    },
+    UnsubAck {
+        id: PacketId,
+        reasons: Vec<ReasonCode>,
+    },
+    WillAck {
+        part: WillPart,
+        reason: ReasonCode,
+    },
+    Pong,
+}
+
+impl Control {
+    pub(super) const fn ack(link: LinkId, ack: Ack) -> Self {
+        Self::Send { link, packet: Answer::Ack(ack) }
+    }
+
+    pub(super) const fn pong(link: LinkId) -> Self {
+        Self::Send { link, packet: Answer::Pong }
+    }
+}
+
+impl Broker {
+    /// Lends an answer. A link that is greeted by it has credit from here on.
+    pub(super) fn lend_control(&mut self, control: Control) -> Output<'_> {
+        if let Control::Send { link, packet: Answer::ConnAck { reason, .. } } = &control
+            && !reason.is_error()
+        {
+            self.greet(*link);
+        }
+        match self.lent_control.insert(control) {
+            Control::Send { link, packet } => Output::Send { link: *link, packet: packet.lend() },
+            Control::Close { link, reason } => Output::Close { link: *link, reason: *reason },
+            Control::SessionEnded { client_id } => Output::SessionEnded { client_id },
+            Control::SysTick => Output::SysTick,
+        }
+    }
+
+    fn greet(&mut self, link: LinkId) {
+        let Some(key) = self.by_link.get(&link).copied() else { return };
+        if let Some(link) = &mut self.session(key).link {
+            link.greeted = true;
+        }
+        self.make_ready(key);
+    }
+}
+
+impl Answer {
+    fn lend(&self) -> Outgoing<'_> {
+        match self {
+            Self::ConnAck { reason, session_present, assigned_client_id, session_expiry_s } => {
+                Outgoing::ConnAck(ConnAck {
+                    reason: *reason,
+                    session_present: *session_present,
+                    assigned_client_id: assigned_client_id.as_deref(),
+                    session_expiry_s: *session_expiry_s,
+                })
+            }
+            Self::Ack(ack) => Outgoing::Ack(*ack),
+            Self::SubAck { id, reasons } => Outgoing::SubAck { id: *id, reasons },
+            Self::UnsubAck { id, reasons } => Outgoing::UnsubAck { id: *id, reasons },
+            Self::WillAck { part, reason } => Outgoing::WillAck { part: *part, reason: *reason },
+            Self::Pong => Outgoing::Pong,
+        }
+    }
+}

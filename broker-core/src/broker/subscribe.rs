@@ -1,0 +1,130 @@
+//! Subscriptions come and go.
+
+use super::Broker;
+use super::output::{Answer, Control};
+use crate::api::{
+    LinkId, QoS, RetainHandling, Subscribe, SubscribeRequest, SubscriptionOptions, Unsubscribe,
+};
+use crate::key::Key;
+use crate::reason::ReasonCode;
+use crate::retained::Cursor;
+use crate::session::{Replay, Session};
+use crate::topic::{self, TopicFilter};
+use crate::trie::Subscriber;
+
+impl Broker {
+    /// Each filter is granted or refused by itself; one answer holds a code for each, in their order
+    /// [MQTT-3.8.4-4], [MQTT-3.8.4-5], [MQTT-3.9.3-1].
+    pub(super) fn subscribe(&mut self, key: Key<Session>, link: LinkId, subscribe: &Subscribe<'_>) {
+        let reasons = subscribe
+            .requests
+            .iter()
+            .map(|request| self.subscribe_one(key, request, subscribe.identifier))
+            .collect();
+        self.change();
+        let packet = Answer::SubAck { id: subscribe.id, reasons };
+        self.answer(Control::Send { link, packet });
+        self.make_ready(key);
+    }
+
+    /// Filters are compared character by character; one answer, also when nothing was there
+    /// [MQTT-3.10.4-1], [MQTT-3.10.4-5], [MQTT-3.10.4-6].
+    pub(super) fn unsubscribe(
+        &mut self,
+        key: Key<Session>,
+        link: LinkId,
+        unsubscribe: &Unsubscribe<'_>,
+    ) {
+        let reasons =
+            unsubscribe.filters.iter().map(|filter| self.unsubscribe_one(key, *filter)).collect();
+        self.change();
+        let packet = Answer::UnsubAck { id: unsubscribe.id, reasons };
+        self.answer(Control::Send { link, packet });
+    }
+
+    fn subscribe_one(
+        &mut self,
+        key: Key<Session>,
+        request: &SubscribeRequest<'_>,
+        identifier: u32,
+    ) -> ReasonCode {
+        let SubscribeRequest { filter, options } = *request;
+        if let Err(reason) = self.admit_filter(key, filter) {
+            self.stats.subscribe_refused += 1;
+            return reason;
+        }
+        let subscriber = Subscriber { session: key, options, identifier };
+        let (node, is_new) = self.trie.subscribe(filter, subscriber);
+        if is_new {
+            let subscriptions = &mut self.session(key).subscriptions;
+            subscriptions.push(node);
+            let filters = subscriptions.len();
+            self.stats.high.filters = self.stats.high.filters.max(filters);
+        }
+        let wants_retained = match options.retain_handling {
+            RetainHandling::Always => true,
+            RetainHandling::IfNew => is_new,
+            RetainHandling::Never => false,
+        };
+        if wants_retained {
+            self.begin_replay(key, filter, options, identifier);
+        }
+        match options.qos {
+            QoS::AtMostOnce => ReasonCode::Success,
+            QoS::AtLeastOnce => ReasonCode::GrantedQos1,
+            QoS::ExactlyOnce => ReasonCode::GrantedQos2,
+        }
+    }
+
+    fn admit_filter(&self, key: Key<Session>, filter: TopicFilter<'_>) -> Result<(), ReasonCode> {
+        let limits = &self.config.limits;
+        if filter.share().is_some() {
+            return Err(ReasonCode::SharedSubscriptionsNotSupported);
+        }
+        if topic::is_deeper_than(filter.as_str(), limits.topic_levels_max) {
+            return Err(ReasonCode::TopicFilterInvalid);
+        }
+        let session = self.sessions.get(key).expect("looked up by its link");
+        let is_full = session.subscriptions.len() >= limits.filters_per_session_max;
+        if (is_full || self.is_out_of_memory())
+            && self.trie.find(filter).is_none_or(|node| !session.subscriptions.contains(&node))
+        {
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        Ok(())
+    }
+
+    /// Retained messages that match are sent after the answer, in slices as there is room
+    /// [MQTT-3.3.1-6].
+    fn begin_replay(
+        &mut self,
+        key: Key<Session>,
+        filter: TopicFilter<'_>,
+        options: SubscriptionOptions,
+        identifier: u32,
+    ) {
+        let before = self.messages.next_sequence();
+        let replays = &mut self.session(key).replays;
+        replays.retain(|replay| *replay.filter != *filter.as_str());
+        replays.push(Replay {
+            filter: filter.as_str().into(),
+            cursor: Cursor::default(),
+            options,
+            identifier,
+            before,
+        });
+    }
+
+    fn unsubscribe_one(&mut self, key: Key<Session>, filter: TopicFilter<'_>) -> ReasonCode {
+        let existed = match self.trie.find(filter) {
+            Some(node) => {
+                let session = self.session(key);
+                session.subscriptions.retain(|held| *held != node);
+                session.replays.retain(|replay| *replay.filter != *filter.as_str());
+                self.trie.unsubscribe(node, key)
+            }
+            None => false,
+        };
+        if existed { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted }
+    }
+}

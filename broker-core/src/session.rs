@@ -1,0 +1,149 @@
+//! Sessions: what the broker knows about one client, with or without a link.
+//!
+//! A session belongs to a client identifier [MQTT-3.1.3-2]. It outlives its links for as long as its
+//! expiry says, and collects messages meanwhile.
+
+mod inflight;
+mod queue;
+mod received;
+
+pub(crate) use inflight::{InFlight, Resend, Stage, Window};
+pub(crate) use queue::{Pushed, Queue, Queued};
+pub(crate) use received::ReceivedIds;
+
+use core::time::Duration;
+
+use crate::api::{Credit, Dialect, LinkId, QoS, QueueLimits, SubscriptionOptions};
+use crate::limits::REPLAY_AHEAD;
+use crate::retained::Cursor;
+use crate::time::Instant;
+use crate::timer::TimerId;
+use crate::topic::TopicBuf;
+use crate::trie::NodeId;
+
+/// One client's state.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) client_id: Box<str>,
+    pub(crate) dialect: Dialect,
+    /// The link that the client has at present.
+    pub(crate) link: Option<Link>,
+    /// Seconds for which it outlives its link.
+    pub(crate) expiry_s: u32,
+    pub(crate) expiry_timer: Option<TimerId>,
+    pub(crate) queue: Queue,
+    pub(crate) window: Window,
+    pub(crate) received: ReceivedIds,
+    /// Where its subscriptions hang in the trie.
+    pub(crate) subscriptions: Vec<NodeId>,
+    /// Retained messages that are still to be looked up for new subscriptions, oldest first.
+    pub(crate) replays: Vec<Replay>,
+    pub(crate) will: Option<StoredWill>,
+    /// Set while it stands in the broker's list of sessions that have something to send.
+    pub(crate) is_ready: bool,
+    /// The publication that was last routed here, and where its target stands, so that overlapping
+    /// subscriptions get one copy.
+    pub(crate) routed: (u64, u32),
+}
+
+/// A link as its session sees it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) id: LinkId,
+    pub(crate) credit: Credit,
+    /// Nothing is delivered before the answer to CONNECT has left [MQTT-3.2.0-1].
+    pub(crate) greeted: bool,
+    /// Silence after which it counts as lost.
+    pub(crate) keep_alive: Option<Duration>,
+    pub(crate) keep_alive_timer: Option<TimerId>,
+    pub(crate) last_seen: Instant,
+    /// Whether the will is published when another link takes the session over.
+    pub(crate) will_on_takeover: bool,
+}
+
+/// Retained messages that are being looked up for one subscription, in slices.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    pub(crate) filter: Box<str>,
+    pub(crate) cursor: Cursor,
+    pub(crate) options: SubscriptionOptions,
+    pub(crate) identifier: u32,
+    /// Messages from this number on were accepted after the subscription and came to it live.
+    pub(crate) before: u64,
+}
+
+/// A will that waits for the end of its link.
+#[derive(Debug)]
+pub(crate) struct StoredWill {
+    /// `None`: a payload that waits for a topic (SN-054).
+    pub(crate) topic: Option<TopicBuf>,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) delay_s: u32,
+    pub(crate) properties: Vec<u8>,
+    /// Whether the end of the link publishes it. A will that was published, or that an orderly end
+    /// left behind, waits for the CONNECT that arms it again (SN-051, SN-088).
+    pub(crate) armed: bool,
+    /// Runs while the will is delayed.
+    pub(crate) timer: Option<TimerId>,
+}
+
+impl StoredWill {
+    pub(crate) fn memory(&self) -> usize {
+        let topic = self.topic.as_ref().map_or(0, |topic| topic.as_name().as_str().len());
+        size_of::<Self>() + topic + self.payload.capacity() + self.properties.capacity()
+    }
+}
+
+impl Session {
+    pub(crate) fn new(client_id: &str, dialect: Dialect, queue: QueueLimits) -> Self {
+        Self {
+            client_id: client_id.into(),
+            dialect,
+            link: None,
+            expiry_s: 0,
+            expiry_timer: None,
+            queue: Queue::new(queue),
+            window: Window::default(),
+            received: ReceivedIds::default(),
+            subscriptions: Vec::new(),
+            replays: Vec::new(),
+            will: None,
+            is_ready: false,
+            routed: (0, 0),
+        }
+    }
+
+    /// Whether the link is there and may be sent messages now.
+    pub(crate) fn has_credit(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.greeted && link.credit != Credit::Paused)
+    }
+
+    /// Whether the link is there, without credit: a sleeping sensor or a slow reader.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.credit == Credit::Paused)
+    }
+
+    /// Whether there is something that could be sent, or looked up to be sent, right now.
+    pub(crate) fn has_work(&self) -> bool {
+        let Some(link) = &self.link else { return false };
+        let window = match link.credit {
+            Credit::Paused => return false,
+            Credit::Window(window) | Credit::UntilDrained(window) => window,
+        };
+        if !link.greeted {
+            return false;
+        }
+        let has_room = self.window.on_air() < usize::from(window);
+        if self.window.has_resends() {
+            return has_room;
+        }
+        let can_replay = !self.replays.is_empty() && self.queue.len() < REPLAY_AHEAD;
+        match self.queue.front() {
+            Some(entry) => can_replay || entry.qos == QoS::AtMostOnce || has_room,
+            None if can_replay => true,
+            None => matches!(link.credit, Credit::UntilDrained(_)) && self.window.is_empty(),
+        }
+    }
+}

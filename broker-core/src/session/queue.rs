@@ -1,0 +1,263 @@
+//! What waits for a session: bounded by count and by octets.
+//!
+//! A slow reader, a sleeping sensor and an absent client are the same thing here. At the bound the
+//! limits say what happens: the new message is refused, the oldest make room (those of QoS 0 first),
+//! or the client is cut off. The caller counts every case.
+
+use std::collections::VecDeque;
+
+use crate::api::{Overflow, QoS, QueueLimits};
+use crate::message::{MessageRef, MessageStore};
+use crate::subscription_ids::IdSet;
+
+/// Room that an empty queue keeps for its next messages.
+const IDLE_CAPACITY_MAX: usize = 64;
+
+/// A message that waits, twelve octets. Whoever takes it out of the queue has to release it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Queued {
+    pub(crate) message: MessageRef,
+    pub(crate) ids: IdSet,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+}
+
+/// What became of a message that was pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// It waits.
+    Queued,
+    /// It does not fit.
+    Rejected,
+    /// It does not fit, and the client is to be disconnected for it.
+    RejectedAndDisconnect,
+}
+
+/// The messages that wait for one session, oldest first.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    entries: VecDeque<Queued>,
+    bytes: u64,
+    qos0: u32,
+    limits: QueueLimits,
+}
+
+impl Queue {
+    pub(crate) const fn new(limits: QueueLimits) -> Self {
+        Self { entries: VecDeque::new(), bytes: 0, qos0: 0, limits }
+    }
+
+    /// Sets other bounds; what waits already is not touched by lower ones.
+    pub(crate) const fn set_limits(&mut self, limits: QueueLimits) {
+        self.limits = limits;
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Octets that wait.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether fewer than a quarter of the messages would still fit: internal publishers (wills)
+    /// wait for it while the reader is at work.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.entries.len() as u64 * 4 >= u64::from(self.limits.messages_max) * 3
+            || self.bytes * 4 >= self.limits.bytes_max * 3
+    }
+
+    /// Adds a message at the end. `paused` tells whether the link is there but without credit, in which
+    /// case QoS 0 has a bound of its own. What is dropped to make room goes into `dropped`; whatever
+    /// is rejected or dropped is the caller's to release.
+    pub(crate) fn push(
+        &mut self,
+        entry: Queued,
+        paused: bool,
+        store: &MessageStore,
+        dropped: &mut Vec<Queued>,
+    ) -> Pushed {
+        let size = store.get(entry.message).size() as u64;
+        if entry.qos == QoS::AtMostOnce && paused {
+            while self.qos0 >= self.limits.paused_qos0_messages_max {
+                match self.limits.overflow {
+                    Overflow::DropOldest if self.qos0 > 0 => {
+                        dropped.extend(self.remove_oldest_qos0(store));
+                    }
+                    Overflow::DropOldest | Overflow::RejectNew | Overflow::Disconnect => {
+                        return Pushed::Rejected;
+                    }
+                }
+            }
+        }
+        while !self.fits(size) {
+            match self.limits.overflow {
+                Overflow::DropOldest if !self.entries.is_empty() => {
+                    let oldest = self.remove_oldest_qos0(store).or_else(|| self.pop(store));
+                    dropped.extend(oldest);
+                }
+                Overflow::DropOldest | Overflow::RejectNew => return Pushed::Rejected,
+                Overflow::Disconnect => return Pushed::RejectedAndDisconnect,
+            }
+        }
+        self.bytes += size;
+        self.qos0 += u32::from(entry.qos == QoS::AtMostOnce);
+        self.entries.push_back(entry);
+        Pushed::Queued
+    }
+
+    pub(crate) fn front(&self) -> Option<Queued> {
+        self.entries.front().copied()
+    }
+
+    /// Takes the oldest message out.
+    pub(crate) fn pop(&mut self, store: &MessageStore) -> Option<Queued> {
+        let entry = self.entries.pop_front()?;
+        self.discount(entry, store);
+        if self.entries.is_empty() && self.entries.capacity() > IDLE_CAPACITY_MAX {
+            self.entries = VecDeque::new();
+        }
+        Some(entry)
+    }
+
+    fn fits(&self, size: u64) -> bool {
+        (self.entries.len() as u64) < u64::from(self.limits.messages_max)
+            && self.bytes + size <= self.limits.bytes_max
+    }
+
+    fn remove_oldest_qos0(&mut self, store: &MessageStore) -> Option<Queued> {
+        if self.qos0 == 0 {
+            return None;
+        }
+        let position = self.entries.iter().position(|entry| entry.qos == QoS::AtMostOnce)?;
+        let entry = self.entries.remove(position)?;
+        self.discount(entry, store);
+        Some(entry)
+    }
+
+    fn discount(&mut self, entry: Queued, store: &MessageStore) {
+        let size = store.get(entry.message).size() as u64;
+        assert!(self.bytes >= size, "queue accounting broke: {} < {size}", self.bytes);
+        self.bytes -= size;
+        self.qos0 -= u32::from(entry.qos == QoS::AtMostOnce);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Payload;
+    use crate::message::{NewMessage, Origin};
+    use crate::property::Properties;
+    use crate::time::Instant;
+    use crate::topic::TopicName;
+
+    const TOPIC: &str = "t";
+
+    fn limits(messages_max: u32, bytes_max: u64, overflow: Overflow) -> QueueLimits {
+        QueueLimits { messages_max, bytes_max, paused_qos0_messages_max: 2, overflow }
+    }
+
+    struct Bench {
+        store: MessageStore,
+        queue: Queue,
+        dropped: Vec<Queued>,
+    }
+
+    impl Bench {
+        fn new(limits: QueueLimits) -> Self {
+            Self { store: MessageStore::default(), queue: Queue::new(limits), dropped: Vec::new() }
+        }
+
+        fn push(&mut self, payload: &[u8], qos: QoS, paused: bool) -> Pushed {
+            let message = self.store.insert(&NewMessage {
+                topic: TopicName::new(TOPIC).expect("a good name"),
+                payload: Payload::Borrowed(payload),
+                qos,
+                retain: false,
+                origin: Origin::Nobody,
+                expires: Instant::NEVER,
+                properties: Properties::EMPTY,
+            });
+            let entry = Queued { message, ids: IdSet::NONE, qos, retain: false };
+            self.queue.push(entry, paused, &self.store, &mut self.dropped)
+        }
+
+        fn waiting(&self) -> Vec<&[u8]> {
+            self.queue.entries.iter().map(|e| self.store.get(e.message).payload()).collect()
+        }
+
+        fn dropped(&self) -> Vec<&[u8]> {
+            self.dropped.iter().map(|e| self.store.get(e.message).payload()).collect()
+        }
+    }
+
+    #[test]
+    fn a_full_queue_refuses_the_new_message() {
+        let mut bench = Bench::new(limits(2, 1_000, Overflow::RejectNew));
+        assert_eq!(bench.push(b"1", QoS::AtLeastOnce, false), Pushed::Queued);
+        assert_eq!(bench.push(b"2", QoS::AtLeastOnce, false), Pushed::Queued);
+        assert_eq!(bench.push(b"3", QoS::AtLeastOnce, false), Pushed::Rejected);
+        assert_eq!(bench.waiting(), [b"1", b"2"]);
+    }
+
+    #[test]
+    fn a_queue_is_full_by_octets_too() {
+        let mut bench = Bench::new(limits(100, 10, Overflow::RejectNew));
+        assert_eq!(bench.push(&[0; 9], QoS::AtLeastOnce, false), Pushed::Queued);
+        assert_eq!(bench.queue.bytes(), 10);
+        assert_eq!(bench.push(b"", QoS::AtLeastOnce, false), Pushed::Rejected);
+    }
+
+    #[test]
+    fn the_oldest_of_qos_0_make_room_first_and_then_the_oldest() {
+        let mut bench = Bench::new(limits(3, 1_000, Overflow::DropOldest));
+        bench.push(b"1", QoS::AtLeastOnce, false);
+        bench.push(b"2", QoS::AtMostOnce, false);
+        bench.push(b"3", QoS::AtLeastOnce, false);
+        bench.push(b"4", QoS::AtLeastOnce, false);
+        bench.push(b"5", QoS::AtLeastOnce, false);
+        assert_eq!(bench.waiting(), [b"3", b"4", b"5"]);
+        assert_eq!(bench.dropped(), [b"2", b"1"]);
+    }
+
+    #[test]
+    fn a_message_larger_than_the_whole_queue_is_refused_under_every_policy() {
+        for (overflow, expect) in [
+            (Overflow::RejectNew, Pushed::Rejected),
+            (Overflow::DropOldest, Pushed::Rejected),
+            (Overflow::Disconnect, Pushed::RejectedAndDisconnect),
+        ] {
+            let mut bench = Bench::new(limits(10, 10, overflow));
+            bench.push(b"1", QoS::AtLeastOnce, false);
+            assert_eq!(bench.push(&[0; 10], QoS::AtLeastOnce, false), expect);
+        }
+    }
+
+    #[test]
+    fn qos_0_has_a_bound_of_its_own_while_the_link_is_paused() {
+        let mut bench = Bench::new(limits(10, 1_000, Overflow::DropOldest));
+        for payload in [b"1", b"2", b"3"] {
+            bench.push(payload, QoS::AtMostOnce, true);
+        }
+        bench.push(b"4", QoS::AtLeastOnce, true);
+        assert_eq!(bench.waiting(), [b"2", b"3", b"4"]);
+
+        let mut bench = Bench::new(limits(10, 1_000, Overflow::RejectNew));
+        for payload in [b"1", b"2", b"3"] {
+            bench.push(payload, QoS::AtMostOnce, true);
+        }
+        assert_eq!(bench.waiting(), [b"1", b"2"]);
+    }
+
+    #[test]
+    fn an_emptied_queue_gives_its_room_back() {
+        let mut bench = Bench::new(limits(10_000, 1 << 20, Overflow::RejectNew));
+        for _ in 0..1_000 {
+            bench.push(b"x", QoS::AtLeastOnce, false);
+        }
+        while bench.queue.pop(&bench.store).is_some() {}
+        assert_eq!((bench.queue.bytes(), bench.queue.entries.capacity()), (0, 0));
+    }
+}

@@ -1,0 +1,94 @@
+//! `$SYS`.
+
+use core::time::Duration;
+
+use broker_core::limits::{BrokerConfig, Limits};
+
+use crate::bench::{Bench, CLEAN, PERSISTENT, Q0, Q1, config};
+
+fn bench() -> Bench {
+    Bench::with(BrokerConfig { sys_interval: Some(Duration::from_secs(10)), ..config() })
+}
+
+fn values(bench: &mut Bench, filter: &str) -> Vec<String> {
+    let link = bench.join("reader", &CLEAN);
+    bench.subscribe(link, filter, Q0);
+    let heard = bench.hear(link);
+    bench.disconnect(link);
+    heard[1..].to_vec()
+}
+
+#[test]
+fn a_subscriber_gets_every_value_from_the_beginning() {
+    let mut bench = bench();
+    bench.turn();
+    let heard = values(&mut bench, "$SYS/#");
+    for expected in [
+        "$SYS/broker/version test q0 retain",
+        "$SYS/broker/uptime 0 seconds q0 retain",
+        "$SYS/broker/clients/connected 0 q0 retain",
+        "$SYS/broker/retained messages/count 2 q0 retain",
+        "$SYS/broker/load/bytes/sent/15min 0.00 q0 retain",
+        "$SYS/broker/limits/sessions/max 100000 q0 retain",
+    ] {
+        let name = expected.split(' ').next().expect("a name");
+        let found: Vec<_> = heard.iter().filter(|text| text.starts_with(name)).collect();
+        if name.ends_with("retained") {
+            assert_eq!(found.len(), 2, "the count and the refused ones");
+        } else {
+            assert_eq!(found, [expected]);
+        }
+    }
+}
+
+#[test]
+fn values_follow_what_happens() {
+    let mut bench = bench();
+    let absent = bench.join("absent", &PERSISTENT);
+    bench.subscribe(absent, "t", Q1);
+    bench.disconnect(absent);
+    let publisher = bench.join("p", &CLEAN);
+    bench.publish(publisher, "t", "hi", Q1);
+    bench.pass(10_010);
+    for (name, value) in [
+        ("clients/total", "2"),
+        ("clients/connected", "1"),
+        ("clients/disconnected", "1"),
+        ("subscriptions/count", "1"),
+        ("publish/messages/received", "1"),
+        ("publish/bytes/received", "2"),
+        ("messages/queued", "1"),
+        ("limits/sessions/used", "2"),
+        ("uptime", "10 seconds"),
+    ] {
+        let name = format!("$SYS/broker/{name}");
+        assert_eq!(values(&mut bench, &name), [format!("{name} {value} q0 retain")]);
+    }
+}
+
+#[test]
+fn a_value_that_has_not_changed_is_not_published_again() {
+    let mut bench = bench();
+    let link = bench.join("c", &CLEAN);
+    bench.subscribe(link, "$SYS/broker/version", Q0);
+    bench.hear(link);
+    bench.pass(60_000);
+    bench.expect(link, &[]);
+}
+
+#[test]
+fn the_values_do_not_use_up_what_clients_may_retain() {
+    let limits = Limits { retained_messages_max: 1, ..Limits::default() };
+    let mut bench = Bench::with(BrokerConfig {
+        limits,
+        sys_interval: Some(Duration::from_secs(10)),
+        ..config()
+    });
+    bench.turn();
+    let client = bench.join("c", &CLEAN);
+    bench.publish_as(client, "t", "x", Q0, true, 0);
+    assert_eq!(bench.broker.stats().retain_refused, 0);
+    bench.pass(10_010);
+    let name = "$SYS/broker/limits/retained_messages/used";
+    assert_eq!(values(&mut bench, name), [format!("{name} 1 q0 retain")]);
+}
