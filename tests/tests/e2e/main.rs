@@ -1,0 +1,5 @@
+//! The real program from outside.
+
+mod conversations;
+mod sleeping;
+mod translation;
