@@ -6,21 +6,49 @@
 
 use std::net::SocketAddr;
 
-use crate::client::Will;
 use crate::client::mqtt::MqttClient;
+use crate::client::{Message, Will};
 use crate::foreign::driver::{Driver, Library, Session, mosquitto_pub};
 
-/// A scenario: a library and the address of a broker.
+/// What a library does with the broker at an address.
 pub type Scenario = fn(Library, SocketAddr);
 
-/// All scenarios for client libraries, by name.
-pub const SCENARIOS: [(&str, Scenario); 5] = [
-    ("publish", publish),
-    ("subscribe", subscribe),
-    ("retained", retained),
-    ("will", will),
-    ("kept session", kept_session),
-];
+/// A test for each scenario and library: `scenario_tests! { check, module: library, … }`, where
+/// `check` is a `fn(Library, Scenario)` that chooses the broker.
+#[macro_export]
+macro_rules! scenario_tests {
+    ($check:ident, $($module:ident: $library:expr,)*) => {$(
+        mod $module {
+            use super::*;
+            use $crate::scenario;
+
+            #[test]
+            fn publishes_at_every_qos() {
+                $check($library, scenario::publish);
+            }
+
+            #[test]
+            fn subscribes_at_every_qos() {
+                $check($library, scenario::subscribe);
+            }
+
+            #[test]
+            fn keeps_and_clears_retained_messages() {
+                $check($library, scenario::retained);
+            }
+
+            #[test]
+            fn leaves_a_will_only_if_it_vanishes() {
+                $check($library, scenario::will);
+            }
+
+            #[test]
+            fn finds_its_session_again() {
+                $check($library, scenario::kept_session);
+            }
+        }
+    )*};
+}
 
 /// What the library publishes arrives at every QoS, and an empty payload and a large one too.
 pub fn publish(library: Library, server: SocketAddr) {
@@ -115,21 +143,17 @@ pub fn kept_session(library: Library, server: SocketAddr) {
     foreign.tell("disconnect");
     foreign.expect("disconnected");
     let mut publisher = MqttClient::connect(server, "publisher");
-    let expected: [Vec<String>; 2] =
-        [1, 2].map(|qos| (0..20).map(|number| format!("{number} at {qos}")).collect());
-    for (qos, texts) in [(1, &expected[0]), (2, &expected[1])] {
-        texts.iter().for_each(|text| {
-            publisher.publish("kept/topic", text, qos);
-        });
+    for (number, qos) in (0..40).zip([1, 2].into_iter().cycle()) {
+        publisher.publish("kept/topic", number.to_string(), qos);
     }
     let Some(mut back) = Driver::start(library) else { return };
     assert!(back.connect(server, &Session::kept("keeper")), "the session was kept");
-    let mut came = [Vec::<String>::new(), Vec::new()];
-    for _ in 0..40 {
-        let message = back.next_message();
-        came[usize::from(message.qos) - 1].push(message.text());
+    let came: Vec<_> = (0..40).map(|_| back.next_message()).collect();
+    for (first, qos) in [(0, 1), (1, 2)] {
+        let numbers = came.iter().filter(|message| message.qos == qos).map(Message::text);
+        let expected: Vec<_> = (first..40).step_by(2).map(|number| number.to_string()).collect();
+        assert_eq!(numbers.collect::<Vec<_>>(), expected, "at QoS {qos}");
     }
-    assert_eq!(came, expected);
 }
 
 /// `mosquitto_pub` and `mosquitto_sub` through publish, subscribe, retained and will.

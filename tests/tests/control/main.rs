@@ -7,25 +7,18 @@ use system_tests::client::Will;
 use system_tests::client::mqtt::{MqttClient, Version};
 use system_tests::foreign::driver::Library;
 use system_tests::foreign::mosquitto::Mosquitto;
-use system_tests::scenario;
+use system_tests::scenario::{self, Scenario};
 
-/// Runs every scenario of a library, each with a broker of its own.
-fn check(library: Library) {
-    for (name, scenario) in scenario::SCENARIOS {
-        let Some(mosquitto) = Mosquitto::start() else { return };
-        eprintln!("scenario: {name}");
+fn check(library: Library, scenario: Scenario) {
+    if let Some(mosquitto) = Mosquitto::start() {
         scenario(library, mosquitto.mqtt());
     }
 }
 
-#[test]
-fn paho_mqtt_passes_the_scenarios_with_mosquitto() {
-    check(Library::PahoMqtt);
-}
-
-#[test]
-fn mqtt_js_passes_the_scenarios_with_mosquitto() {
-    check(Library::MqttJs);
+system_tests::scenario_tests! {
+    check,
+    paho_mqtt: Library::PahoMqtt,
+    mqtt_js: Library::MqttJs,
 }
 
 #[test]

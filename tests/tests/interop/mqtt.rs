@@ -8,40 +8,8 @@ fn check(library: Library, scenario: Scenario) {
     scenario(library, Gateway::start().mqtt());
 }
 
-macro_rules! scenarios {
-    ($($module:ident: $library:expr,)*) => {$(
-        mod $module {
-            use super::*;
-
-            #[test]
-            fn publishes_at_every_qos() {
-                check($library, scenario::publish);
-            }
-
-            #[test]
-            fn subscribes_at_every_qos() {
-                check($library, scenario::subscribe);
-            }
-
-            #[test]
-            fn keeps_and_clears_retained_messages() {
-                check($library, scenario::retained);
-            }
-
-            #[test]
-            fn leaves_a_will_only_if_it_vanishes() {
-                check($library, scenario::will);
-            }
-
-            #[test]
-            fn finds_its_session_again() {
-                check($library, scenario::kept_session);
-            }
-        }
-    )*};
-}
-
-scenarios! {
+system_tests::scenario_tests! {
+    check,
     paho_mqtt: Library::PahoMqtt,
     mqtt_js: Library::MqttJs,
 }
