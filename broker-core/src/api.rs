@@ -293,6 +293,8 @@ pub struct Ack {
 pub struct Subscribe<'a> {
     /// Repeated in the answer.
     pub id: PacketId,
+    /// Given back in the answer.
+    pub token: u32,
     /// Identifier that deliveries of these subscriptions carry; 0: none.
     pub identifier: u32,
     /// At least one.
@@ -340,6 +342,8 @@ pub enum RetainHandling {
 pub struct Unsubscribe<'a> {
     /// Repeated in the answer.
     pub id: PacketId,
+    /// Given back in the answer.
+    pub token: u32,
     /// At least one.
     pub filters: &'a [TopicFilter<'a>],
 }
@@ -369,6 +373,8 @@ pub enum Outgoing<'a> {
     SubAck {
         /// That of the request.
         id: PacketId,
+        /// That of the request.
+        token: u32,
         /// Granted QoS or refusal.
         reasons: &'a [ReasonCode],
     },
@@ -376,6 +382,8 @@ pub enum Outgoing<'a> {
     UnsubAck {
         /// That of the request.
         id: PacketId,
+        /// That of the request.
+        token: u32,
         /// Whether there was such a subscription.
         reasons: &'a [ReasonCode],
     },
@@ -462,10 +470,13 @@ pub enum Output<'a> {
 
 /// What a link thinks of the next message, after having been told one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a link that holds must be paused with `Broker::set_credit`"]
+#[must_use = "the broker is to be told with `Broker::react`"]
 pub enum Flow {
     /// It can take another.
     More,
-    /// It cannot: pause it until it asks again.
+    /// It cannot: it is paused until it asks again.
     Hold,
+    /// It could not be told this one, because its dialect has no way to say it or the client no room
+    /// for it. At QoS 1 and 2 the message with this identifier is given up.
+    GiveUp(PacketId),
 }

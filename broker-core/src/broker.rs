@@ -13,7 +13,7 @@ mod will;
 
 use std::collections::VecDeque;
 
-use crate::api::{Credit, Incoming, LinkId, Lsn, Output, PacketId};
+use crate::api::{Credit, Flow, Incoming, LinkId, Lsn, Output, PacketId};
 use crate::hash::{self, HashMap};
 use crate::key::{Arena, Key};
 use crate::limits::{BrokerConfig, Durability};
@@ -206,6 +206,20 @@ impl Broker {
         let how = if dup { Resend::Again } else { Resend::First };
         if session.window.resend(id, how) {
             self.make_ready(key);
+        }
+    }
+
+    /// Does what a link wants after it was told something.
+    pub fn react(&mut self, link: LinkId, flow: Flow) {
+        match flow {
+            Flow::More => {}
+            Flow::Hold => self.set_credit(link, Credit::Paused),
+            Flow::GiveUp(id) => {
+                self.stats.dropped_unsendable += 1;
+                if let Some(key) = self.by_link.get(&link).copied() {
+                    self.finish(key, id);
+                }
+            }
         }
     }
 

@@ -1,1 +1,4 @@
 //! MQTT-SN gateway and MQTT broker in one process.
+
+pub mod cli;
+pub mod config;

@@ -1,2 +1,49 @@
 //! The program `mqtt-sn-gw`.
-fn main() {}
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use mqtt_sn_gw::cli::{self, CheckArgs, CliArgs, Command};
+use mqtt_sn_gw::config::{Config, Problems};
+
+/// The exit status for a command line or configuration that is wrong, the same as clap's.
+const WRONG_USE: u8 = 2;
+
+fn main() -> ExitCode {
+    match cli::parse() {
+        Command::Serve(args) => Config::load(&args).map_or_else(|p| refuse(&p), |c| serve(&c)),
+        Command::Check(args) => check(args),
+    }
+}
+
+/// Serves clients until told to stop.
+fn serve(_config: &Config) -> ExitCode {
+    tell(&mut io::stderr(), "mqtt-sn-gw: the configuration is good; this build serves nobody yet");
+    ExitCode::FAILURE
+}
+
+/// Tells what a configuration means, or what is wrong with it.
+fn check(CheckArgs { config: file }: CheckArgs) -> ExitCode {
+    let name = file.display().to_string();
+    let args = CliArgs { config: Some(file), ..CliArgs::default() };
+    match Config::load(&args) {
+        Ok(config) => {
+            let mut out = io::stdout();
+            tell(&mut out, format_args!("ok: {name}: {}", config.summary()));
+            config.notes.iter().for_each(|note| tell(&mut out, format_args!("note: {note}")));
+            ExitCode::SUCCESS
+        }
+        Err(problems) => refuse(&problems),
+    }
+}
+
+fn refuse(problems: &Problems) -> ExitCode {
+    tell(&mut io::stderr(), problems);
+    ExitCode::from(WRONG_USE)
+}
+
+/// Writes a line. Where nobody reads it any more, the exit status has to do.
+fn tell(stream: &mut impl Write, line: impl Display) {
+    let _ = writeln!(stream, "{line}");
+}

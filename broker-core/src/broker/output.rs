@@ -25,10 +25,12 @@ pub(super) enum Answer {
     Ack(Ack),
     SubAck {
         id: PacketId,
+        token: u32,
         reasons: Vec<ReasonCode>,
     },
     UnsubAck {
         id: PacketId,
+        token: u32,
         reasons: Vec<ReasonCode>,
     },
     WillAck {
@@ -85,8 +87,12 @@ impl Answer {
                 })
             }
             Self::Ack(ack) => Outgoing::Ack(*ack),
-            Self::SubAck { id, reasons } => Outgoing::SubAck { id: *id, reasons },
-            Self::UnsubAck { id, reasons } => Outgoing::UnsubAck { id: *id, reasons },
+            Self::SubAck { id, token, reasons } => {
+                Outgoing::SubAck { id: *id, token: *token, reasons }
+            }
+            Self::UnsubAck { id, token, reasons } => {
+                Outgoing::UnsubAck { id: *id, token: *token, reasons }
+            }
             Self::WillAck { part, reason } => Outgoing::WillAck { part: *part, reason: *reason },
             Self::Pong => Outgoing::Pong,
         }

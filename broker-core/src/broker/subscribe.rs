@@ -22,7 +22,7 @@ impl Broker {
             .map(|request| self.subscribe_one(key, request, subscribe.identifier))
             .collect();
         self.change();
-        let packet = Answer::SubAck { id: subscribe.id, reasons };
+        let packet = Answer::SubAck { id: subscribe.id, token: subscribe.token, reasons };
         self.answer(Control::Send { link, packet });
         self.make_ready(key);
     }
@@ -38,7 +38,7 @@ impl Broker {
         let reasons =
             unsubscribe.filters.iter().map(|filter| self.unsubscribe_one(key, *filter)).collect();
         self.change();
-        let packet = Answer::UnsubAck { id: unsubscribe.id, reasons };
+        let packet = Answer::UnsubAck { id: unsubscribe.id, token: unsubscribe.token, reasons };
         self.answer(Control::Send { link, packet });
     }
 

@@ -182,13 +182,13 @@ impl Bench {
     ) {
         let filter = TopicFilter::new(filter).expect("a good filter");
         let requests = [SubscribeRequest { filter, options }];
-        let subscribe = Subscribe { id: PacketId(5), identifier, requests: &requests };
+        let subscribe = Subscribe { id: PacketId(5), token: 0, identifier, requests: &requests };
         self.say(link, Incoming::Subscribe(subscribe));
     }
 
     pub(crate) fn unsubscribe(&mut self, link: LinkId, filter: &str) {
         let filters = [TopicFilter::new(filter).expect("a good filter")];
-        let unsubscribe = Unsubscribe { id: PacketId(6), filters: &filters };
+        let unsubscribe = Unsubscribe { id: PacketId(6), token: 0, filters: &filters };
         self.say(link, Incoming::Unsubscribe(unsubscribe));
     }
 
@@ -303,8 +303,8 @@ fn describe(packet: &Outgoing<'_>) -> String {
             };
             format!("{kind} #{} {}", ack.id.0, ack.reason)
         }
-        Outgoing::SubAck { id, reasons } => format!("suback #{} {}", id.0, list(reasons)),
-        Outgoing::UnsubAck { id, reasons } => format!("unsuback #{} {}", id.0, list(reasons)),
+        Outgoing::SubAck { id, reasons, .. } => format!("suback #{} {}", id.0, list(reasons)),
+        Outgoing::UnsubAck { id, reasons, .. } => format!("unsuback #{} {}", id.0, list(reasons)),
         Outgoing::WillAck { part, reason } => format!("willack {part:?} {reason}"),
         Outgoing::Pong => "pong".to_owned(),
         Outgoing::Drained => "drained".to_owned(),

@@ -132,6 +132,7 @@ fn looking_up_retained_messages_never_takes_long_in_one_call() {
     let requests = [broker_core::api::SubscribeRequest { filter, options: Default::default() }];
     let subscribe = broker_core::api::Subscribe {
         id: broker_core::api::PacketId(1),
+        token: 0,
         identifier: 0,
         requests: &requests,
     };

@@ -1,0 +1,112 @@
+//! The command line: what was typed, as it was typed. [`Config`](crate::config::Config) says what
+//! it means.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::config::{LogFormat, limits_help};
+
+/// What the program is asked to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Serve clients until told to stop.
+    Serve(CliArgs),
+    /// Check a configuration file and tell everything that is wrong with it.
+    Check(CheckArgs),
+}
+
+/// The options for serving.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Args)]
+pub struct CliArgs {
+    /// Read the configuration from FILE (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Serve MQTT over TCP on ADDR, instead of where the file says; may be repeated
+    ///
+    /// ADDR is IP:PORT, [IPV6%INTERFACE]:PORT, localhost:PORT, or a PORT on loopback. With port 0
+    /// the system chooses a free one. Without this option and without listeners in the file:
+    /// localhost:1883.
+    #[arg(long, value_name = "ADDR")]
+    pub mqtt: Vec<String>,
+
+    /// Serve MQTT-SN over UDP on ADDR, instead of where the file says; may be repeated
+    #[arg(long = "mqtt-sn", value_name = "ADDR")]
+    pub mqtt_sn: Vec<String>,
+
+    /// Keep what outlives the process in DIR (this version keeps its state in memory)
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Write the log for people or for machines
+    #[arg(long, value_name = "FORMAT", value_parser = log_format())]
+    pub log_format: Option<LogFormat>,
+
+    /// Log more: -v decisions, -vv every packet
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The options of `check`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct CheckArgs {
+    /// The configuration file to check (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// MQTT-SN gateway and MQTT broker in one process
+///
+/// Without options MQTT (TCP) and MQTT-SN (UDP) are served on port 1883 of this machine only.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mqtt-sn-gw",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_long_help = limits_help()
+)]
+struct Cli {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    serve: CliArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Check a configuration file: exit status 0, or 2 with everything that is wrong
+    Check(CheckArgs),
+}
+
+/// What the process was asked to do. Prints the help or the version if asked for that, or what
+/// is wrong with the command line (exit status 2), and ends the process then.
+pub fn parse() -> Command {
+    Cli::parse().into()
+}
+
+/// The same for the words of a command line, the first of which names the program.
+///
+/// # Errors
+///
+/// What is wrong with the command line, or the help or version text where that was asked for.
+pub fn parse_from(
+    words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+) -> Result<Command, clap::Error> {
+    Cli::try_parse_from(words).map(Into::into)
+}
+
+impl From<Cli> for Command {
+    fn from(cli: Cli) -> Self {
+        match cli.action {
+            None => Self::Serve(cli.serve),
+            Some(Action::Check(args)) => Self::Check(args),
+        }
+    }
+}
+
+fn log_format() -> impl TypedValueParser<Value = LogFormat> {
+    PossibleValuesParser::new(LogFormat::WORDS).try_map(|word| word.parse())
+}

@@ -1,0 +1,319 @@
+//! Listeners: those of the file, those of the command line, and the default ones.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use super::address::{BindAddress, Group, Socket};
+use super::problem::{Place, Problem};
+use super::sections::{ListenerKeys, SnSettings};
+use super::setting::{At, Mistake, Word, clip, one_of};
+use super::table::{Section, Table};
+
+/// The port of MQTT, and by custom of MQTT-SN over UDP.
+const PORT: u16 = 1883;
+
+/// The `[[listener]]` tables of a file; each holds file descriptors for good.
+pub(super) const LISTENERS_MAX: usize = 64;
+
+/// The groups that one socket may join; more are refused by Linux unless it is told otherwise.
+pub(super) const GROUPS_MAX: usize = 20;
+
+/// One address where clients are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// What is spoken there, with the settings of that.
+    pub kind: ListenerKind,
+    /// The address to bind, with the index of its interface where IPv6 needs one; port 0 lets
+    /// the system choose.
+    pub bind: SocketAddr,
+    /// Nobody asked for this very address: leave it out without a word where the host has no
+    /// such address, as with ::1 on a host without IPv6.
+    pub optional: bool,
+    /// Clients are served without a log-in. Always true in this version, which has no users: a
+    /// listener beyond loopback is refused unless the file says so.
+    pub allow_anonymous: bool,
+}
+
+/// What is spoken at a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenerKind {
+    /// MQTT over TCP.
+    Mqtt,
+    /// MQTT-SN over UDP.
+    MqttSn(SnListener),
+}
+
+/// What an MQTT-SN listener has besides its address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnListener {
+    /// Groups to join, all of the address family of the listener; at most 20.
+    pub multicast: Vec<Group>,
+    /// How many routers a datagram to a group may cross.
+    pub multicast_ttl: u8,
+    /// The largest message sent from here, in octets; one client may have a limit of its own.
+    pub max_datagram: u16,
+}
+
+impl Listener {
+    fn new(kind: Kind, socket: Socket, section: &SnSettings) -> Self {
+        let kind = match kind {
+            Kind::Mqtt => ListenerKind::Mqtt,
+            Kind::MqttSn => ListenerKind::MqttSn(SnListener {
+                multicast: Vec::new(),
+                multicast_ttl: 1,
+                max_datagram: section.max_datagram,
+            }),
+        };
+        let Socket { address: bind, optional } = socket;
+        Self { kind, bind, optional, allow_anonymous: true }
+    }
+
+    /// Whether there is a group that ADVERTISE can be sent to.
+    pub(super) fn has_group(&self) -> bool {
+        match &self.kind {
+            ListenerKind::Mqtt => false,
+            ListenerKind::MqttSn(sn) => !sn.multicast.is_empty(),
+        }
+    }
+
+    /// The word for what is spoken, as in the file.
+    pub(super) fn word(&self) -> Kind {
+        match self.kind {
+            ListenerKind::Mqtt => Kind::Mqtt,
+            ListenerKind::MqttSn(_) => Kind::MqttSn,
+        }
+    }
+}
+
+/// What is spoken at a listener, as the file names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Mqtt,
+    MqttSn,
+}
+
+impl Kind {
+    /// The kinds whose names are kept for later versions.
+    const LATER: [&str; 4] = ["mqtts", "ws", "wss", "mqtt-sn-dtls"];
+
+    /// The option of the command line that names listeners of this kind.
+    fn option(self) -> &'static str {
+        match self {
+            Self::Mqtt => "--mqtt",
+            Self::MqttSn => "--mqtt-sn",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mqtt => "mqtt",
+            Self::MqttSn => "mqtt-sn",
+        })
+    }
+}
+
+impl Word for Kind {
+    fn expected() -> String {
+        one_of(&["mqtt", "mqtt-sn"])
+    }
+
+    fn parse(text: &str) -> Result<Self, Mistake> {
+        match text {
+            "mqtt" => Ok(Self::Mqtt),
+            "mqtt-sn" => Ok(Self::MqttSn),
+            later if Self::LATER.contains(&later) => Err(Mistake::new(
+                format!("\"{later}\" is not in this version"),
+                format!("write {}", Self::expected()),
+            )),
+            other => Err(Mistake::new(
+                format!("\"{}\" is not known here", clip(other)),
+                format!("write {}", Self::expected()),
+            )),
+        }
+    }
+}
+
+/// The listeners of the file. The problems are told in the tables, which are finished.
+pub(super) fn from_file(
+    tables: Vec<Table<'_>>,
+    section: &SnSettings,
+    problems: &mut Vec<Problem>,
+) -> Vec<Listener> {
+    let mut listeners: Vec<Listener> = Vec::new();
+    let mut places: Vec<Place> = Vec::new();
+    for (index, mut table) in tables.into_iter().enumerate() {
+        if index == LISTENERS_MAX {
+            let right = format!("keep at most {LISTENERS_MAX}");
+            table.wrong_itself("there are too many listeners", right);
+        }
+        let keys = ListenerKeys::read(&mut table);
+        let bind = keys.bind.clone();
+        for listener in read(&mut table, keys, section) {
+            let at = bind.as_ref().map_or(0, |bind| bind.at);
+            match twin(&listeners, &listener) {
+                Some(index) => table.wrong(
+                    at,
+                    "bind",
+                    format!("{} is bound already at {}", listener.bind, places[index]),
+                    "write another address, or drop one of the two",
+                ),
+                None => {
+                    places.push(table.source().place(at));
+                    listeners.push(listener);
+                }
+            }
+        }
+        problems.extend(table.finish());
+    }
+    listeners
+}
+
+/// The listener of the same kind and address, if there is one. With port 0 every socket gets
+/// its own.
+fn twin(listeners: &[Listener], new: &Listener) -> Option<usize> {
+    let same = |old: &Listener| old.word() == new.word() && old.bind == new.bind;
+    listeners.iter().position(same).filter(|_| new.bind.port() != 0)
+}
+
+/// What one `[[listener]]` means: a listener for each of its addresses.
+fn read(table: &mut Table<'_>, keys: ListenerKeys, section: &SnSettings) -> Vec<Listener> {
+    let kind = table.require("kind", keys.kind, "write kind = \"mqtt\" or kind = \"mqtt-sn\"");
+    let bind =
+        table.require("bind", keys.bind, "write bind = \"127.0.0.1:1883\" or another address");
+    let (Some(kind), Some(bind)) = (kind, bind) else { return Vec::new() };
+    check_anonymous(table, &bind, keys.allow_anonymous.as_ref());
+    match kind.value {
+        Kind::Mqtt => {
+            for key in ["multicast", "multicast_ttl", "max_datagram"] {
+                if let Some(at) = table.given(key) {
+                    let what = "this key is for kind = \"mqtt-sn\", and the kind is \"mqtt\"";
+                    table.wrong(at, key, what, "leave it out, or change the kind");
+                }
+            }
+            let sockets = bind.value.sockets.into_iter();
+            sockets.map(|socket| Listener::new(Kind::Mqtt, socket, section)).collect()
+        }
+        Kind::MqttSn => {
+            check_groups(table, &bind.value, &keys.multicast);
+            let sockets = bind.value.sockets.into_iter();
+            let sn = |socket: &Socket| SnListener {
+                multicast: groups_of(&keys.multicast, socket),
+                multicast_ttl: keys.multicast_ttl,
+                max_datagram: keys.max_datagram.unwrap_or(section.max_datagram),
+            };
+            sockets
+                .map(|socket| Listener {
+                    kind: ListenerKind::MqttSn(sn(&socket)),
+                    ..Listener::new(Kind::MqttSn, socket, section)
+                })
+                .collect()
+        }
+    }
+}
+
+/// A listener beyond loopback serves whoever can reach it, so the file must say that on it.
+fn check_anonymous(table: &mut Table<'_>, bind: &At<BindAddress>, allowed: Option<&At<bool>>) {
+    if is_open(&bind.value) {
+        if !allowed.is_some_and(|allowed| allowed.value) {
+            let right = "write allow_anonymous = true under this [[listener]] to serve everybody \
+                         who can reach it";
+            table.wrong(bind.at, "bind", open_text(&bind.value), right);
+        }
+    } else if let Some(At { value: false, at }) = allowed {
+        let what = "false would serve nobody: this version has no log-in";
+        table.wrong(*at, "allow_anonymous", what, "leave it out: only this machine can connect");
+    }
+}
+
+fn is_open(bind: &BindAddress) -> bool {
+    bind.sockets.iter().any(|socket| !socket.address.ip().is_loopback())
+}
+
+fn open_text(bind: &BindAddress) -> String {
+    format!("{bind} can be reached from other machines, and clients have no log-in")
+}
+
+fn check_groups(table: &mut Table<'_>, bind: &BindAddress, groups: &[At<Group>]) {
+    for (index, group) in groups.iter().enumerate() {
+        let At { value, at } = group;
+        if index == GROUPS_MAX {
+            let what = format!("there are {} groups", groups.len());
+            table.wrong(*at, "multicast", what, format!("write at most {GROUPS_MAX}"));
+            return;
+        }
+        if groups[..index].iter().any(|earlier| earlier.value == *value) {
+            table.wrong(*at, "multicast", format!("{value} stands here twice"), "keep one of them");
+        } else if !bind.sockets.iter().any(|socket| joins(socket, value)) {
+            let (own, other) =
+                if value.address.is_ipv4() { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
+            table.wrong(
+                *at,
+                "multicast",
+                format!("{value} is an {own} group, and {bind} an {other} address"),
+                format!("name an {other} group, or add a [[listener]] with an {own} address"),
+            );
+        }
+    }
+}
+
+fn joins(socket: &Socket, group: &Group) -> bool {
+    socket.address.is_ipv4() == group.address.is_ipv4()
+}
+
+fn groups_of(groups: &[At<Group>], socket: &Socket) -> Vec<Group> {
+    groups.iter().map(|group| group.value).filter(|group| joins(socket, group)).collect()
+}
+
+/// The listeners of one kind: those of the command line, else those of the file, else, where the
+/// file has none of any kind, the default ones.
+///
+/// An address of the command line that the file has too keeps the settings of the file, and with
+/// them the leave to be open.
+pub(super) fn of_kind(
+    kind: Kind,
+    typed: &[String],
+    file: &[Listener],
+    section: &SnSettings,
+    problems: &mut Vec<Problem>,
+) -> Vec<Listener> {
+    let in_file = || file.iter().filter(|listener| listener.word() == kind);
+    if typed.is_empty() && !file.is_empty() {
+        return in_file().cloned().collect();
+    }
+    let mut tell = |what, right| {
+        let key = kind.option().into();
+        problems.push(Problem { place: Place::CommandLine, key, what, right });
+    };
+    let mut binds = Vec::new();
+    for text in typed {
+        match BindAddress::parse(text) {
+            Ok(bind) => binds.push(bind),
+            Err(Mistake { what, right }) => tell(what, right),
+        }
+    }
+    if typed.is_empty() {
+        binds.push(BindAddress::loopback(PORT));
+    }
+    let mut listeners: Vec<Listener> = Vec::new();
+    for bind in binds {
+        let known =
+            |socket: &Socket| in_file().find(|listener| listener.bind == socket.address).cloned();
+        if is_open(&bind) && bind.sockets.iter().any(|socket| known(socket).is_none()) {
+            let right = format!(
+                "put a [[listener]] with kind = \"{kind}\", bind = \"{bind}\" and \
+                 allow_anonymous = true into a file and start with --config FILE"
+            );
+            tell(open_text(&bind), right);
+        }
+        for socket in &bind.sockets {
+            let listener = known(socket).unwrap_or_else(|| Listener::new(kind, *socket, section));
+            if twin(&listeners, &listener).is_some() {
+                tell(format!("{} is given twice", listener.bind), "give it once".into());
+            }
+            listeners.push(listener);
+        }
+    }
+    listeners
+}
