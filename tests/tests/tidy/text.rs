@@ -8,6 +8,10 @@ const CODE_COLUMNS_MAX: usize = 100;
 /// Columns of a line of prose. Tables and links cannot be broken and are exempt.
 const PROSE_COLUMNS_MAX: usize = 120;
 
+/// A text of this many columns within a line exempts it: what a user reads stays in one piece, so
+/// that it can be searched for.
+const TEXT_COLUMNS_EXEMPT: usize = 50;
+
 /// Lines of a file: beyond, it holds more than one idea.
 const LINES_MAX: usize = 700;
 
@@ -36,11 +40,27 @@ fn no_path_of_one_machine_is_named() {
 }
 
 fn long_lines(sources: &[Source], columns_max: usize) -> Vec<String> {
-    let exempt = |line: &str| line.starts_with('|') || line.contains("](") || line.contains("://");
+    let exempt = |line: &str| {
+        let unbreakable = line.starts_with('|') || line.contains("](") || line.contains("://");
+        unbreakable || quoted(line).chars().count() >= TEXT_COLUMNS_EXEMPT
+    };
     each_line(sources, |line| {
         let columns = line.chars().count();
         (columns > columns_max && !exempt(line)).then(|| format!("{columns} columns"))
     })
+}
+
+/// The text in a line: between the first and the last quotation mark, or to the end where it goes
+/// on beyond the line.
+fn quoted(line: &str) -> &str {
+    let goes_on = line.ends_with('\\');
+    match (line.find('"'), line.rfind('"')) {
+        (Some(first), Some(_)) if goes_on => &line[first..],
+        (Some(first), Some(last)) if first < last => &line[first..last],
+        (Some(only), Some(_)) => &line[..only],
+        _ if goes_on => line,
+        _ => "",
+    }
 }
 
 fn long_files(sources: &[Source]) -> Vec<String> {
@@ -89,8 +109,9 @@ fn each_line(sources: &[Source], rule: impl Fn(&str) -> Option<String>) -> Vec<S
 fn every_rule_notices_what_breaks_it() {
     let file = |text: &str| [Source::invented("a.rs", text)];
     let long = "x".repeat(101);
-    let lines = format!("{}\n{long}\n| {long}\nhttp://{long}\n", &long[1..]);
-    super::assert_places(&long_lines(&file(&lines), 100), &["a.rs:2"]);
+    let exempt = format!("| {long}\nhttp://{long}\n\"{long}\"\n\"{long}\\\n{long}\\\n{long}\"\n");
+    let lines = format!("{}\n{long}\n{exempt}f(\"short\", {long})\n", &long[1..]);
+    super::assert_places(&long_lines(&file(&lines), 100), &["a.rs:2", "a.rs:9"]);
     super::assert_places(&long_files(&file(&"x\n".repeat(LINES_MAX))), &[]);
     super::assert_places(&long_files(&file(&"x\n".repeat(LINES_MAX + 1))), &["a.rs"]);
     let marked = [["// TO", "DO: x"], ["to", "do!()"], ["// TO", "DOS"], ["let to", "do = 1;"]];
