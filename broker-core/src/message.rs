@@ -1,7 +1,7 @@
 //! Messages: each is stored once, however many sessions wait for it.
 //!
 //! A [`Message`] keeps topic, properties and payload in the shape in which most dialects send them,
-//! so that encoding a delivery is a few copies. Queues hold four-octet [`MessageRef`]s; the store
+//! so that encoding a delivery is a few copies. Queues hold four-octet `MessageRef`s; the store
 //! counts them and takes a message back with the last. Buffers of small messages that are gone are
 //! used again: in the steady state nothing is allocated.
 
