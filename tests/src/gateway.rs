@@ -74,6 +74,12 @@ impl Gateway {
     #[track_caller]
     pub fn terminate(&mut self) -> ExitStatus {
         self.process.signal("TERM");
+        self.wait()
+    }
+
+    /// Waits until it has ended and returns its exit status.
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
         self.process.wait()
     }
 

@@ -98,7 +98,7 @@ fn kind_of(source: &Source, number: usize) -> Option<Evidence> {
     } else if source.is_in(&TESTS) {
         Some(Evidence::Test)
     } else if source.is_in(&CODE) {
-        let in_tests = number >= source.tests_from() || source.path.ends_with("/tests.rs");
+        let in_tests = number >= source.tests_from();
         Some(if in_tests { Evidence::Test } else { Evidence::Code })
     } else {
         None

@@ -32,8 +32,11 @@ impl Source {
     }
 
     /// The number of the line that begins the unit tests of a Rust file; behind the end if there
-    /// are none.
+    /// are none. A module `tests` in a file or folder of its own is nothing but tests.
     pub fn tests_from(&self) -> usize {
+        if self.path.ends_with("/tests.rs") || self.path.contains("/tests/") {
+            return 1;
+        }
         let begins = |line: &str| line.trim_start().starts_with("#[cfg(test)]");
         let first = self.lines().find(|(_, line)| begins(line)).map(|(number, _)| number);
         first.unwrap_or(usize::MAX)
@@ -93,5 +96,8 @@ mod tests {
         let (_, line) = this.lines().nth(this.tests_from() - 1).expect("it has tests");
         assert_eq!(line, "#[cfg(test)]");
         assert!(this.is_in(&["gateway/", "tests/src"]) && !this.is_in(&["gateway/src"]));
+        for path in ["gateway/src/config/tests.rs", "gateway/src/config/tests/keys.rs"] {
+            assert_eq!(Source::invented(path, "").tests_from(), 1);
+        }
     }
 }
