@@ -1,8 +1,8 @@
 //! The vocabulary: what a link says and what it hears.
 //!
-//! A *link* is one client's connection, whatever its wire: MQTT over TCP, MQTT-SN over UDP, a bridge.
-//! It says [`Incoming`] and hears [`Outgoing`]; the dialects translate between these and octets, and
-//! nothing is re-encoded between dialects.
+//! A *link* is one client's connection, whatever its wire: MQTT over TCP, MQTT-SN over UDP, a
+//! bridge. It says [`Incoming`] and hears [`Outgoing`]; the dialects translate between these and
+//! octets, and nothing is re-encoded between dialects.
 
 use core::fmt;
 use core::time::Duration;
@@ -301,8 +301,8 @@ pub struct Subscribe<'a> {
     pub requests: &'a [SubscribeRequest<'a>],
 }
 
-/// One filter of a [`Subscribe`]. A filter that is well-formed but too deep for this server, or that
-/// asks for what it does not serve, is refused by itself; the others are not affected.
+/// One filter of a [`Subscribe`]. A filter that is well-formed but too deep for this server, or
+/// that asks for what it does not serve, is refused by itself; the others are not affected.
 #[derive(Clone, Copy, Debug)]
 pub struct SubscribeRequest<'a> {
     /// What to subscribe to.
@@ -318,7 +318,7 @@ pub struct SubscriptionOptions {
     pub qos: QoS,
     /// Not what the client published itself [MQTT-3.8.3-3].
     pub no_local: bool,
-    /// Deliveries keep the RETAIN flag of the publication [MQTT-3.3.1-13].
+    /// Deliveries keep the RETAIN flag of the publication [MQTT5-3.3.1-13].
     pub retain_as_published: bool,
     /// When retained messages are sent.
     pub retain_handling: RetainHandling,
@@ -476,7 +476,7 @@ pub enum Flow {
     More,
     /// It cannot: it is paused until it asks again.
     Hold,
-    /// It could not be told this one, because its dialect has no way to say it or the client no room
-    /// for it. At QoS 1 and 2 the message with this identifier is given up.
+    /// It could not be told this one, because its dialect has no way to say it or the client no
+    /// room for it. At QoS 1 and 2 the message with this identifier is given up.
     GiveUp(PacketId),
 }

@@ -1,6 +1,7 @@
 //! The broker: one machine that owns all sessions, subscriptions and messages.
 //!
-//! This file holds its struct and the edges of it; what happens inside stands in a file per concern.
+//! This file holds its struct and the edges of it; what happens inside stands in a file per
+//! concern.
 
 mod connect;
 mod deliver;
@@ -198,8 +199,8 @@ impl Broker {
         }
     }
 
-    /// Sends the last step of one message in flight again; with `dup` as a repetition, without as if
-    /// it had never left.
+    /// Sends the last step of one message in flight again; with `dup` as a repetition, without as
+    /// if it had never left.
     pub fn resend(&mut self, link: LinkId, id: PacketId, dup: bool) {
         let Some(key) = self.by_link.get(&link).copied() else { return };
         let session = self.sessions.get_mut(key).expect("a link belongs to a session");
@@ -264,12 +265,12 @@ impl Broker {
         timers.into_iter().chain(wills).min()
     }
 
-    /// The next thing to be done: answers first, then messages for links with credit. What it borrows
-    /// is let go at the next call.
+    /// The next thing to be done: answers first, then messages for links with credit. What it
+    /// borrows is let go at the next call.
     ///
-    /// May be stopped at any point; nothing is lost and the order on each link is kept. Each call does
-    /// a bounded amount of work, so `None` means "nothing now": [`Broker::next_timeout`] tells whether
-    /// there is more at once.
+    /// May be stopped at any point; nothing is lost and the order on each link is kept. Each call
+    /// does a bounded amount of work, so `None` means "nothing now": [`Broker::next_timeout`] tells
+    /// whether there is more at once.
     pub fn poll_output(&mut self) -> Option<Output<'_>> {
         self.let_go();
         if let Some(control) = self.control.pop_front() {
@@ -339,8 +340,8 @@ impl Broker {
         }
     }
 
-    /// Queues an answer that promises what has been changed so far. In MQTT these leave in the order
-    /// of their requests, so all of them wait for the latest change.
+    /// Queues an answer that promises what has been changed so far. In MQTT these leave in the
+    /// order of their requests, so all of them wait for the latest change.
     fn answer(&mut self, control: Control) {
         if self.lsn <= self.committed {
             self.control.push_back(control);

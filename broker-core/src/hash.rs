@@ -1,7 +1,7 @@
 //! Hash maps whose order an outsider can neither see nor steer.
 //!
-//! Every map keyed by data of outsiders (client ids, topic levels, addresses) is seeded; the seed is
-//! an argument like time is, so that a simulation repeats itself to the letter.
+//! Every map keyed by data of outsiders (client ids, topic levels, addresses) is seeded; the seed
+//! is an argument like time is, so that a simulation repeats itself to the letter.
 
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;

@@ -1,9 +1,9 @@
 //! Messages: each is stored once, however many sessions wait for it.
 //!
-//! A [`Message`] keeps topic, properties and payload in the shape in which most dialects send them, so
-//! that encoding a delivery is a few copies. Queues hold four-octet [`MessageRef`]s; the store counts
-//! them and takes a message back with the last. Buffers of small messages that are gone are used
-//! again: in the steady state nothing is allocated.
+//! A [`Message`] keeps topic, properties and payload in the shape in which most dialects send them,
+//! so that encoding a delivery is a few copies. Queues hold four-octet `MessageRef`s; the store
+//! counts them and takes a message back with the last. Buffers of small messages that are gone are
+//! used again: in the steady state nothing is allocated.
 
 use bytes::Bytes;
 
@@ -14,8 +14,8 @@ use crate::session::Session;
 use crate::time::Instant;
 use crate::topic::TopicName;
 
-/// Payloads above this many octets are shared by reference, smaller ones are copied: below it a copy
-/// costs less than the book-keeping of a chain of buffers.
+/// Payloads above this many octets are shared by reference, smaller ones are copied: below it a
+/// copy costs less than the book-keeping of a chain of buffers.
 pub const SHARED_PAYLOAD_MIN: usize = 1_024;
 
 /// Buffers kept for use again, and the largest that is kept: at most 8 MiB.
@@ -99,7 +99,7 @@ impl Message {
         self.sequence
     }
 
-    /// Whole seconds left at `now`, rounded up, for dialects that say so [MQTT-3.3.2-6].
+    /// Whole seconds left at `now`, rounded up, for dialects that say so [MQTT5-3.3.2-6].
     pub(crate) fn expiry_s(&self, now: Instant) -> Option<u32> {
         if self.expires == Instant::NEVER {
             return None;
@@ -133,7 +133,8 @@ pub(crate) struct MessageStore {
 }
 
 impl MessageStore {
-    /// Stores a message, counted once: for the caller, who lets it go with [`MessageStore::release`].
+    /// Stores a message, counted once: for the caller, who lets it go with
+    /// [`MessageStore::release`].
     pub(crate) fn insert(&mut self, new: &NewMessage<'_>) -> MessageRef {
         let index = self.free_place();
         let message = &mut self.messages[index as usize];

@@ -1,8 +1,8 @@
 //! Properties: what MQTT 5.0 says beside the fields that every dialect has.
 //!
-//! The core carries a block of them from publisher to subscriber as the octets it came in, and reads
-//! only what it has to obey. [`Properties`] is such a block, checked once at the edge, so that reading
-//! it again cannot fail.
+//! The core carries a block of them from publisher to subscriber as the octets it came in, and
+//! reads only what it has to obey. [`Properties`] is such a block, checked once at the edge, so
+//! that reading it again cannot fail.
 
 use core::fmt;
 
@@ -74,7 +74,7 @@ pub enum PropertyError {
     Unknown(u32),
     /// A string is not UTF-8, or holds U+0000.
     NotUtf8,
-    /// A variable byte integer has more than four octets, or more than it needs [MQTT-1.5.5-1].
+    /// A variable byte integer has more than four octets, or more than it needs [MQTT5-1.5.5-1].
     BadVarInt,
 }
 
@@ -150,8 +150,8 @@ impl fmt::Debug for Properties<'_> {
 }
 
 impl Property<'_> {
-    /// Whether a server passes it from publisher to subscriber unchanged: [MQTT-3.3.2-4],
-    /// [MQTT-3.3.2-15], [MQTT-3.3.2-16], [MQTT-3.3.2-17], [MQTT-3.3.2-20].
+    /// Whether a server passes it from publisher to subscriber unchanged: [MQTT5-3.3.2-4],
+    /// [MQTT5-3.3.2-15], [MQTT5-3.3.2-16], [MQTT5-3.3.2-17], [MQTT5-3.3.2-20].
     pub const fn is_forwarded(&self) -> bool {
         matches!(
             self,
@@ -271,7 +271,7 @@ mod tests {
         }
     }
 
-    /// [MQTT-1.5.5-1]
+    /// [MQTT5-1.5.5-1]
     #[test]
     fn a_variable_byte_integer_is_in_its_shortest_form() {
         assert_eq!(Properties::parse(&[0x0B, 0x81, 0x00]), Err(PropertyError::BadVarInt));

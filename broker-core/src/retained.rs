@@ -1,9 +1,10 @@
 //! The retained messages, one a topic.
 //!
-//! They stand in the order of their levels: a key is the topic name with each `/` replaced by the octet
-//! 0, which no name can hold, so that everything below a level follows it without a gap. A look-up by
-//! filter walks that order and jumps over what cannot match; all it keeps between two steps is the
-//! key at which to go on, so it can be put down at any moment and the store may change meanwhile.
+//! They stand in the order of their levels: a key is the topic name with each `/` replaced by the
+//! octet 0, which no name can hold, so that everything below a level follows it without a gap. A
+//! look-up by filter walks that order and jumps over what cannot match; all it keeps between two
+//! steps is the key at which to go on, so it can be put down at any moment and the store may change
+//! meanwhile.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

@@ -1,7 +1,7 @@
 //! Sessions: what the broker knows about one client, with or without a link.
 //!
-//! A session belongs to a client identifier [MQTT-3.1.3-2]. It outlives its links for as long as its
-//! expiry says, and collects messages meanwhile.
+//! A session belongs to a client identifier [MQTT-3.1.3-2]. It outlives its links for as long as
+//! its expiry says, and collects messages meanwhile.
 
 mod inflight;
 mod queue;

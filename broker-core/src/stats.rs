@@ -1,7 +1,7 @@
 //! Counters: plain numbers, read by `$SYS` and whoever else asks.
 
-/// What has happened since the start. Every message that did not reach somebody who was subscribed is
-/// in exactly one of the `dropped_*` counters.
+/// What has happened since the start. Every message that did not reach somebody who was subscribed
+/// is in exactly one of the `dropped_*` counters.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
     /// Octets received by all links; counted by whoever owns the transports.

@@ -1,8 +1,8 @@
 //! Sets of subscription identifiers, as queued messages carry them.
 //!
-//! A delivery names the identifiers of all subscriptions that it matched [MQTT-3.3.4-4]. Nearly always
-//! that is none or one, which fits into the four octets of an [`IdSet`]; the rare larger sets stand
-//! here.
+//! A delivery names the identifiers of all subscriptions that it matched [MQTT5-3.3.4-4]. Nearly
+//! always that is none or one, which fits into the four octets of an [`IdSet`]; the rare larger
+//! sets stand here.
 
 /// None, one, or the place of a set in [`IdSets`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

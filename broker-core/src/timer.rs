@@ -1,9 +1,9 @@
 //! A hierarchical timer wheel.
 //!
-//! Five levels of 64 slots; a slot of level *n* spans 64ⁿ ticks of 1.024 ms, so the whole wheel spans
-//! about 12 days and later deadlines wait in its last slots. Insert and cancel are O(1); a timer
-//! moves at most four times towards level 0 before it fires. It never fires early and, when asked in
-//! time, at most one tick late.
+//! Five levels of 64 slots; a slot of level *n* spans 64ⁿ ticks of 1.024 ms, so the whole wheel
+//! spans about 12 days and later deadlines wait in its last slots. Insert and cancel are O(1); a
+//! timer moves at most four times towards level 0 before it fires. It never fires early and, when
+//! asked in time, at most one tick late.
 
 use core::fmt;
 
@@ -130,8 +130,9 @@ impl<T> TimerWheel<T> {
 
     /// The next timer that is due at `now`.
     ///
-    /// Does a bounded amount of work: each timer that is looked at takes one off `steps`, and at zero
-    /// it returns `None` although more may be due; [`TimerWheel::next_deadline`] then says "now".
+    /// Does a bounded amount of work: each timer that is looked at takes one off `steps`, and at
+    /// zero it returns `None` although more may be due; [`TimerWheel::next_deadline`] then says
+    /// "now".
     pub fn pop(&mut self, now: Instant, steps: &mut u32) -> Option<T> {
         let now = now.as_micros() >> TICK_BITS;
         loop {
@@ -162,8 +163,9 @@ impl<T> TimerWheel<T> {
         }
     }
 
-    /// When [`TimerWheel::pop`] should be asked next. It may have nothing to give then, as timers that
-    /// are far away are looked at in between; it is never later than the earliest deadline plus a tick.
+    /// When [`TimerWheel::pop`] should be asked next. It may have nothing to give then, as timers
+    /// that are far away are looked at in between; it is never later than the earliest deadline
+    /// plus a tick.
     pub fn next_deadline(&self) -> Option<Instant> {
         if self.lists[DUE].head != NONE {
             return Some(Instant(self.elapsed << TICK_BITS));

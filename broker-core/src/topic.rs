@@ -1,7 +1,7 @@
 //! Topic names and topic filters.
 //!
-//! Both are parsed once, where they enter, into types that cannot hold a malformed one; nobody behind
-//! the edge checks again. Neither is ever normalised: `a//b`, `/a` and `A` are what they are
+//! Both are parsed once, where they enter, into types that cannot hold a malformed one; nobody
+//! behind the edge checks again. Neither is ever normalised: `a//b`, `/a` and `A` are what they are
 //! [MQTT-4.7.3-4].
 
 use core::fmt;
@@ -26,7 +26,7 @@ pub enum TopicError {
     MisplacedHash,
     /// A filter holds `+` beside other characters of its level [MQTT-4.7.1-3].
     MisplacedPlus,
-    /// A filter begins with `$share/` and lacks a share name or a filter behind it [MQTT-4.8.2-1].
+    /// A filter begins with `$share/` and lacks a share name or a filter behind it [MQTT5-4.8.2-1].
     Share,
 }
 
@@ -169,15 +169,15 @@ impl<'a> TopicFilter<'a> {
         self.0.contains(['+', '#'])
     }
 
-    /// The share name and the filter behind it, if this is a shared subscription [MQTT-4.8.2-2].
+    /// The share name and the filter behind it, if this is a shared subscription [MQTT5-4.8.2-2].
     pub fn share(self) -> Option<(&'a str, Self)> {
         let (name, filter) = self.0.strip_prefix("$share/")?.split_once('/')?;
         let well_formed = !name.is_empty() && !name.contains(['+', '#']) && !filter.is_empty();
         well_formed.then_some((name, Self(filter)))
     }
 
-    /// Whether `name` matches, said as plainly as possible: the oracle that the trie and the retained
-    /// store are tested against.
+    /// Whether `name` matches, said as plainly as possible: the oracle that the trie and the
+    /// retained store are tested against.
     pub fn matches(self, name: TopicName<'_>) -> bool {
         // A wildcard in the first level does not reach the server's own topics [MQTT-4.7.2-1].
         if name.is_reserved() && self.0.starts_with(['+', '#']) {

@@ -1,10 +1,10 @@
 //! The subscription trie.
 //!
-//! One node per level of a filter, with slots of their own for `+` and `#`; literal levels are interned
-//! so that a child is found by two integers. Matching walks all levels once, with a list of nodes in
-//! hand instead of recursion, so that neither depth nor a crowd of wildcards can exhaust the stack.
-//! Subscribing to a popular filter and leaving it are O(levels): who stands where in a node's list is
-//! known.
+//! One node per level of a filter, with slots of their own for `+` and `#`; literal levels are
+//! interned so that a child is found by two integers. Matching walks all levels once, with a list
+//! of nodes in hand instead of recursion, so that neither depth nor a crowd of wildcards can
+//! exhaust the stack. Subscribing to a popular filter and leaving it are O(levels): who stands
+//! where in a node's list is known.
 
 use crate::api::SubscriptionOptions;
 use crate::hash::{self, HashMap};

@@ -1,1 +1,25 @@
-//! The harness of the system tests.
+//! The harness of the system tests: see `docs/testing.md` for how to use it.
+//!
+//! | module | what it gives a test |
+//! |---|---|
+//! | [`gateway`] | the real program on ports of its own |
+//! | [`client`] | MQTT and MQTT-SN clients that speak in raw octets |
+//! | [`lossy`] | a UDP relay that loses, doubles and swaps |
+//! | [`foreign`] | programs that we did not write, and [`scenario`] what they go through |
+//! | [`hex`], [`trace`] | octets as the specifications draw them, and what was said so far |
+//! | [`pcap`] | a capture file of what a relay saw |
+//! | [`process`] | child processes that cannot outlive their test |
+//! | [`obligations`] | what the specifications oblige us to, and who names it |
+//! | [`repository`] | the files of this repository, for tests that read sources |
+
+pub mod client;
+pub mod foreign;
+pub mod gateway;
+pub mod hex;
+pub mod lossy;
+pub mod obligations;
+pub mod pcap;
+pub mod process;
+pub mod repository;
+pub mod scenario;
+pub mod trace;

@@ -1,8 +1,8 @@
 //! Deliveries: made when somebody asks for output, not before.
 //!
 //! Sessions that have something to send, and whose links have credit, stand in a line. The one in
-//! front is sent a burst, then it goes to the end; so a wide fan-out is cut into slices wherever the
-//! caller likes, and a slow reader never stands in the line at all.
+//! front is sent a burst, then it goes to the end; so a wide fan-out is cut into slices wherever
+//! the caller likes, and a slow reader never stands in the line at all.
 
 use super::Broker;
 use crate::api::{Ack, AckKind, Credit, Delivery, LinkId, Outgoing, Output, PacketId, QoS};

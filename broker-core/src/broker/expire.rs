@@ -1,7 +1,7 @@
 //! All that happens because time passes.
 //!
-//! Keep-alive is lazy: a packet only notes when it came, and the timer sets itself again when it finds
-//! that somebody was heard meanwhile. So a packet costs the wheel nothing.
+//! Keep-alive is lazy: a packet only notes when it came, and the timer sets itself again when it
+//! finds that somebody was heard meanwhile. So a packet costs the wheel nothing.
 
 use core::time::Duration;
 

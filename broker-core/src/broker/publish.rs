@@ -259,8 +259,9 @@ impl Broker {
         }
     }
 
-    /// Finds the sessions that a message goes to, each once however many of its subscriptions match:
-    /// with the highest QoS of them [MQTT-3.3.5-1] and all their identifiers [MQTT-3.3.4-4].
+    /// Finds the sessions that a message goes to, each once however many of its subscriptions
+    /// match: with the highest QoS of them [MQTT-3.3.5-1] and all their identifiers
+    /// [MQTT5-3.3.4-4].
     fn match_targets(&mut self, new: &NewMessage<'_>) {
         self.route += 1;
         let route = self.route;
@@ -296,8 +297,8 @@ impl Broker {
         })
     }
 
-    /// Makes a message the retained one of its topic [MQTT-3.3.1-5]; without a payload it only removes
-    /// the one that was [MQTT-3.3.1-10], [MQTT-3.3.1-11].
+    /// Makes a message the retained one of its topic [MQTT-3.3.1-5]; without a payload it only
+    /// removes the one that was [MQTT-3.3.1-10], [MQTT-3.3.1-11].
     fn retain(&mut self, topic: TopicName<'_>, message: MessageRef, is_empty: bool) {
         if is_empty {
             if let Some(old) = self.retained.remove(topic) {

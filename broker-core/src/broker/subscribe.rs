@@ -13,8 +13,8 @@ use crate::topic::{self, TopicFilter};
 use crate::trie::Subscriber;
 
 impl Broker {
-    /// Each filter is granted or refused by itself; one answer holds a code for each, in their order
-    /// [MQTT-3.8.4-4], [MQTT-3.8.4-5], [MQTT-3.9.3-1].
+    /// Each filter is granted or refused by itself; one answer holds a code for each, in their
+    /// order [MQTT-3.8.4-4], [MQTT-3.8.4-5], [MQTT-3.9.3-1].
     pub(super) fn subscribe(&mut self, key: Key<Session>, link: LinkId, subscribe: &Subscribe<'_>) {
         let reasons = subscribe
             .requests

@@ -1,8 +1,8 @@
 //! `$SYS`: what the broker tells about itself, under Mosquitto's names.
 //!
 //! The values are ordinary retained messages below `$SYS/broker/`; one that has not changed is not
-//! published again. Names that Mosquitto does not have say what only this broker counts: every bound
-//! with its use, and dropped messages by reason.
+//! published again. Names that Mosquitto does not have say what only this broker counts: every
+//! bound with its use, and dropped messages by reason.
 
 use core::fmt::{self, Write};
 
@@ -175,7 +175,8 @@ impl Broker {
         }
     }
 
-    /// Every bound with its use: that of the whole broker, or the most that any one client has used.
+    /// Every bound with its use: that of the whole broker, or the most that any one client has
+    /// used.
     fn publish_sys_limits(&mut self) {
         let limits = self.config.limits.clone();
         let usage = self.usage();

@@ -1,10 +1,10 @@
 //! Wills: what is published when a link ends without saying so.
 //!
 //! A will that is due leaves its session and stands in a line of its own: when ten thousand links
-//! break at once, their wills are published as fast as the subscribers that are at work can take them,
-//! and none is thrown away because it came in a crowd. A will that waits for thirty seconds is
-//! published like any other message. Publishing happens in [`Broker::handle_timeout`], never while a link
-//! is being ended: the end of one may be caused by a publication.
+//! break at once, their wills are published as fast as the subscribers that are at work can take
+//! them, and none is thrown away because it came in a crowd. A will that waits for thirty seconds
+//! is published like any other message. Publishing happens in [`Broker::handle_timeout`], never
+//! while a link is being ended: the end of one may be caused by a publication.
 
 use core::time::Duration;
 use std::collections::VecDeque;

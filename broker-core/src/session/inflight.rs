@@ -1,9 +1,9 @@
 //! What was sent to a client and is not acknowledged yet.
 //!
-//! Entries stand in the order in which they were first sent, which is the order in which they are sent
-//! again after a resume [MQTT-4.6.0-1]. Packet identifiers are given out in sequence, so the entry of
-//! an acknowledgement is found by arithmetic; only a client that leaves one message unanswered for
-//! 65,535 others makes it a search.
+//! Entries stand in the order in which they were first sent, which is the order in which they are
+//! sent again after a resume [MQTT-4.6.0-1]. Packet identifiers are given out in sequence, so the
+//! entry of an acknowledgement is found by arithmetic; only a client that leaves one message
+//! unanswered for 65,535 others makes it a search.
 
 use std::collections::VecDeque;
 

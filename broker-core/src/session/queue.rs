@@ -1,8 +1,8 @@
 //! What waits for a session: bounded by count and by octets.
 //!
 //! A slow reader, a sleeping sensor and an absent client are the same thing here. At the bound the
-//! limits say what happens: the new message is refused, the oldest make room (those of QoS 0 first),
-//! or the client is cut off. The caller counts every case.
+//! limits say what happens: the new message is refused, the oldest make room (those of QoS 0
+//! first), or the client is cut off. The caller counts every case.
 
 use std::collections::VecDeque;
 
@@ -68,9 +68,9 @@ impl Queue {
             || self.bytes * 4 >= self.limits.bytes_max * 3
     }
 
-    /// Adds a message at the end. `paused` tells whether the link is there but without credit, in which
-    /// case QoS 0 has a bound of its own. What is dropped to make room goes into `dropped`; whatever
-    /// is rejected or dropped is the caller's to release.
+    /// Adds a message at the end. `paused` tells whether the link is there but without credit, in
+    /// which case QoS 0 has a bound of its own. What is dropped to make room goes into `dropped`;
+    /// whatever is rejected or dropped is the caller's to release.
     pub(crate) fn push(
         &mut self,
         entry: Queued,

@@ -1,8 +1,8 @@
 //! Identifiers of QoS 2 messages that a client has sent and not yet released.
 //!
 //! While an identifier stands here, the same PUBLISH is answered and not delivered a second time
-//! [MQTT-4.3.3-2]. A sorted list: two octets an identifier, and well-behaved clients count upwards, so
-//! that they are added at the end.
+//! [MQTT-4.3.3-2]. A sorted list: two octets an identifier, and well-behaved clients count upwards,
+//! so that they are added at the end.
 
 use crate::api::PacketId;
 

@@ -76,7 +76,7 @@ fn the_window_holds_messages_back_and_keeps_their_order() {
     bench.expect(subscriber, &["t 4 q1 #4"]);
 }
 
-/// [MQTT-3.3.5-1], [MQTT-3.3.4-4]
+/// [MQTT-3.3.5-1], [MQTT5-3.3.4-4]
 #[test]
 fn overlapping_subscriptions_get_one_copy_with_the_highest_qos_and_all_identifiers() {
     let mut bench = Bench::new();

@@ -52,7 +52,7 @@ fn subscribing_again_sends_retained_messages_again() {
     }
 }
 
-/// [MQTT-3.3.1-9], [MQTT-3.3.1-10], [MQTT-3.3.1-11], [MQTT-3.3.1-13]
+/// [MQTT-3.3.1-9], [MQTT-3.3.1-10], [MQTT-3.3.1-11], [MQTT5-3.3.1-13]
 #[test]
 fn subscription_options_say_when_and_how_retained_messages_come() {
     let mut bench = Bench::new();

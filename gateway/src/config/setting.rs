@@ -89,7 +89,10 @@ macro_rules! integer_settings {
         impl Setting for $Integer {
             type Bounds = RangeInclusive<Self>;
 
-            fn read(value: &Spanned<DeValue<'_>>, bounds: &Self::Bounds) -> Result<Self, Vec<Wrong>> {
+            fn read(
+                value: &Spanned<DeValue<'_>>,
+                bounds: &Self::Bounds,
+            ) -> Result<Self, Vec<Wrong>> {
                 let integer = value.get_ref().as_integer().ok_or_else(|| wrong_type(value))?;
                 Self::from_str_radix(integer.as_str(), integer.radix())
                     .ok()

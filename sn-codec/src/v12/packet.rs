@@ -31,7 +31,8 @@ macro_rules! packets {
                 }
             }
 
-            /// Octets that [`encode`](Self::encode) writes: the short form up to 255, else the long.
+            /// Octets that [`encode`](Self::encode) writes: the short form up to 255, else the
+            /// long.
             pub fn encoded_len(&self) -> usize {
                 match self {
                     $(Self::$name(message) => message.encoded_len(),)*

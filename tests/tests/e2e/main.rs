@@ -1,0 +1,6 @@
+//! The real program from outside.
+
+mod conversations;
+mod process;
+mod sleeping;
+mod translation;

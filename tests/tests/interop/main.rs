@@ -1,0 +1,6 @@
+//! Clients that we did not write, against the gateway.
+//!
+//! The MQTT scenarios have twins in `control`, where Mosquitto plays our part.
+
+mod mqtt;
+mod mqtt_sn_12;
