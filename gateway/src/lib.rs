@@ -1,1 +1,3 @@
 //! MQTT-SN gateway and MQTT broker in one process.
+
+pub mod net;
