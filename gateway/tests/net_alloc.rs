@@ -7,8 +7,11 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, UdpSocket};
 
+use bytes::Bytes;
+use mqtt_sn_gw::net::outbuf::{BlockPool, Flush, OutBuf};
 use mqtt_sn_gw::net::udp::{ReceiveBatch, TransmitBatch, UdpOptions, UdpPort};
 
 struct Counting;
@@ -82,5 +85,41 @@ fn receiving_and_answering_does_not_allocate() {
         });
         assert_eq!(allocations, 0, "{address}");
         assert_eq!(answers, 1_010 * 100);
+    }
+}
+
+#[test]
+fn writing_to_busy_links_does_not_allocate() {
+    let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
+    near.set_nonblocking(true).unwrap();
+    far.set_nonblocking(true).unwrap();
+    let mut near = mio::net::UnixStream::from_std(near);
+    let mut pool = BlockPool::new();
+    let mut links: Vec<OutBuf> = (0..50).map(|_| OutBuf::default()).collect();
+    let payload = Bytes::from(vec![7; 2_000]);
+    let mut buffer = vec![0; 1 << 20];
+    let allocations = allocations_when_warm(|| {
+        for (number, link) in links.iter_mut().enumerate() {
+            let mut writer = link.writer(&mut pool);
+            for _ in 0..number {
+                writer.put(&[1; 100]);
+            }
+            writer.put_shared(&payload);
+        }
+        for link in &mut links {
+            while link.write_to(&mut near, &mut pool).unwrap() != Flush::Done {
+                while far.read(&mut buffer).is_ok_and(|len| len > 0) {}
+            }
+        }
+        assert_eq!(drain(&mut far, &mut buffer), ErrorKind::WouldBlock);
+    });
+    assert_eq!(allocations, 0);
+}
+
+fn drain(stream: &mut impl Read, buffer: &mut [u8]) -> ErrorKind {
+    loop {
+        if let Err(error) = stream.read(buffer) {
+            return error.kind();
+        }
     }
 }
