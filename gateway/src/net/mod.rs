@@ -1,10 +1,11 @@
-//! Sockets: UDP ports, and the octets that wait on a TCP link.
+//! Sockets: UDP ports, TCP listeners, and the octets that wait on a TCP link.
 //!
 //! Nothing here knows MQTT. Every call does a stated, bounded amount of work, never blocks and,
 //! once warm, never allocates.
 
 use std::io;
 
+pub mod listener;
 pub mod outbuf;
 mod sys;
 pub mod udp;
