@@ -1,0 +1,125 @@
+//! Warm sockets do not allocate.
+//!
+//! A counting allocator needs a test program of its own. It counts per thread, for the test harness
+//! allocates in the others.
+
+#![expect(unsafe_code, reason = "an allocator is an unsafe trait")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io::{ErrorKind, Read};
+use std::net::{SocketAddr, UdpSocket};
+
+use bytes::Bytes;
+use mqtt_sn_gw::net::outbuf::{BlockPool, Flush, OutBuf};
+use mqtt_sn_gw::net::udp::{ReceiveBatch, TransmitBatch, UdpOptions, UdpPort};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes on to the system's allocator unchanged; `realloc` and `alloc_zeroed` as
+// the trait provides them end in these two.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller keeps the contract of `alloc`, which is the same there.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: `pointer` came from `alloc` above, so from the system, with this layout.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Runs `turn` until it is warm, then a thousand times; returns the allocations of those.
+fn allocations_when_warm(mut turn: impl FnMut()) -> u64 {
+    (0..10).for_each(|_| turn());
+    let before = ALLOCATIONS.get();
+    (0..1_000).for_each(|_| turn());
+    ALLOCATIONS.get() - before
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocations_when_warm(|| drop(std::hint::black_box(vec![0_u8; 100]))), 1_000);
+}
+
+#[test]
+fn receiving_and_answering_does_not_allocate() {
+    for address in ["127.0.0.1:0", "0.0.0.0:0"] {
+        let mut port = UdpPort::bind(address.parse().unwrap(), &UdpOptions::default()).unwrap();
+        let (mut incoming, mut outgoing) = (ReceiveBatch::new(), TransmitBatch::new());
+        let sensor = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = SocketAddr::from(([127, 0, 0, 1], port.address().port()));
+        let mut answers = 0;
+        let allocations = allocations_when_warm(|| {
+            for _ in 0..100 {
+                sensor.send_to(b"\x02\x16", to).unwrap();
+            }
+            port.set_readable(0);
+            loop {
+                let received = port.receive(&mut incoming, 64).unwrap();
+                for datagram in incoming.datagrams() {
+                    outgoing
+                        .push_with(datagram.from, Some(datagram.to), 1_024, |buffer| {
+                            buffer[..2].copy_from_slice(b"\x02\x17");
+                            2
+                        })
+                        .unwrap();
+                }
+                if received.drained {
+                    break;
+                }
+            }
+            answers += port.transmit(&mut outgoing).datagrams;
+            let mut buffer = [0; 16];
+            sensor.set_nonblocking(true).unwrap();
+            while sensor.recv_from(&mut buffer).is_ok() {}
+        });
+        assert_eq!(allocations, 0, "{address}");
+        assert_eq!(answers, 1_010 * 100);
+    }
+}
+
+#[test]
+fn writing_to_busy_links_does_not_allocate() {
+    let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
+    near.set_nonblocking(true).unwrap();
+    far.set_nonblocking(true).unwrap();
+    let mut near = mio::net::UnixStream::from_std(near);
+    let mut pool = BlockPool::new();
+    let mut links: Vec<OutBuf> = (0..50).map(|_| OutBuf::default()).collect();
+    let payload = Bytes::from(vec![7; 2_000]);
+    let mut buffer = vec![0; 1 << 20];
+    let allocations = allocations_when_warm(|| {
+        for (number, link) in links.iter_mut().enumerate() {
+            let mut writer = link.writer(&mut pool);
+            for _ in 0..number {
+                writer.put(&[1; 100]);
+            }
+            writer.put_shared(&payload);
+        }
+        for link in &mut links {
+            while link.write_to(&mut near, &mut pool).unwrap() != Flush::Done {
+                while far.read(&mut buffer).is_ok_and(|len| len > 0) {}
+            }
+        }
+        assert_eq!(drain(&mut far, &mut buffer), ErrorKind::WouldBlock);
+    });
+    assert_eq!(allocations, 0);
+}
+
+fn drain(stream: &mut impl Read, buffer: &mut [u8]) -> ErrorKind {
+    loop {
+        if let Err(error) = stream.read(buffer) {
+            return error.kind();
+        }
+    }
+}
