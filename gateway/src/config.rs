@@ -23,7 +23,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-pub use self::address::{Group, Network};
+pub use self::address::Group;
 pub use self::listener::{Listener, ListenerKind, SnListener};
 pub use self::problem::{Place, Problem, Problems};
 pub(crate) use self::reference::limits_help;
@@ -31,6 +31,7 @@ pub use self::sections::{
     Limits, LogFormat, LogLevel, LogSettings, QueueOverflow, SnSettings, SysSettings, WakeRebind,
 };
 pub use self::topics::PredefinedTopic;
+pub use crate::sn::Network;
 
 use self::listener::Kind;
 use self::problem::Source;

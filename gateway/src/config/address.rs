@@ -5,6 +5,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use super::setting::{Mistake, Word, clip};
+use crate::sn::Network;
 
 /// Where the kernel tells the index of an interface by its name.
 const INTERFACES: &str = "/sys/class/net";
@@ -207,47 +208,18 @@ impl Word for Group {
     }
 }
 
-/// A network, or one address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    /// How many leading bits count.
-    prefix: u8,
-}
-
-impl Network {
-    /// Whether `address` is in this network. An IPv4 address mapped into IPv6 counts as IPv4.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(net), IpAddr::V4(ip)) => {
-                (net.to_bits() ^ ip.to_bits()).leading_zeros() >= self.prefix.into()
-            }
-            (IpAddr::V6(net), IpAddr::V6(ip)) => {
-                (net.to_bits() ^ ip.to_bits()).leading_zeros() >= self.prefix.into()
-            }
-            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+/// The address with every bit behind the prefix cleared.
+fn first(network: &Network) -> IpAddr {
+    let prefix_len = u32::from(network.prefix_len);
+    match network.address {
+        IpAddr::V4(ip) => {
+            let mask = u32::MAX.checked_shl(32 - prefix_len).unwrap_or(0);
+            Ipv4Addr::from_bits(ip.to_bits() & mask).into()
         }
-    }
-
-    /// The address with every bit behind the prefix cleared.
-    fn first(&self) -> IpAddr {
-        let prefix = u32::from(self.prefix);
-        match self.address {
-            IpAddr::V4(ip) => {
-                let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
-                Ipv4Addr::from_bits(ip.to_bits() & mask).into()
-            }
-            IpAddr::V6(ip) => {
-                let mask = u128::MAX.checked_shl(128 - prefix).unwrap_or(0);
-                Ipv6Addr::from_bits(ip.to_bits() & mask).into()
-            }
+        IpAddr::V6(ip) => {
+            let mask = u128::MAX.checked_shl(128 - prefix_len).unwrap_or(0);
+            Ipv6Addr::from_bits(ip.to_bits() & mask).into()
         }
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
     }
 }
 
@@ -270,18 +242,18 @@ impl Word for Network {
         let bits = if address.is_ipv4() { 32 } else { 128 };
         let prefix = prefix
             .map_or(Some(bits), |prefix| prefix.parse().ok().filter(|prefix: &u8| *prefix <= bits));
-        let Some(prefix) = prefix else {
+        let Some(prefix_len) = prefix else {
             return Err(Mistake::new(
                 format!("\"{}\" has no such prefix", clip(text)),
                 format!("write a prefix from 0 to {bits} behind the /"),
             ));
         };
-        let network = Self { address, prefix };
-        let first = network.first();
+        let network = Self { address, prefix_len };
+        let first = first(&network);
         if first != address {
             return Err(Mistake::new(
                 format!("{network} names one address and a network at once"),
-                format!("write \"{first}/{prefix}\" for the network or \"{address}\" alone"),
+                format!("write \"{first}/{prefix_len}\" for the network or \"{address}\" alone"),
             ));
         }
         Ok(network)

@@ -2,12 +2,13 @@
 //!
 //! docs/configuration.md is made of the same entries; a test compares the two.
 
-use super::address::{BindAddress, Group, Network};
+use super::address::{BindAddress, Group};
 use super::listener::Kind;
 use super::names::{ClientId, Clients, FilePath, Topic};
 use super::setting::{At, choices};
 use super::table::{Table, settings};
 use super::topic_file::Spelling;
+use crate::sn::Network;
 
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;

@@ -24,8 +24,8 @@ pub struct Datagram<'a> {
     pub from: SocketAddr,
     /// Where it was sent to.
     pub to: LocalAddress,
-    /// Whether it was sent to a group.
-    pub multicast: bool,
+    /// The multicast group that it was sent to, if it was, with its port.
+    pub group: Option<SocketAddr>,
     /// What it says.
     pub octets: &'a [u8],
 }
@@ -44,8 +44,8 @@ pub struct Transmit<'a> {
 /// Where a datagram goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// To one peer, from the address that it knows us by.
-    Peer {
+    /// To one peer from the address that it knows us by, or to one group.
+    One {
         /// Its address.
         to: SocketAddr,
         /// Ours.

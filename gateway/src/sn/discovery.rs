@@ -1,12 +1,13 @@
 //! Discovery: ADVERTISE, SEARCHGW, GWINFO (SN 6.1, D10).
 
 use core::time::Duration;
+use std::net::SocketAddr;
 
 use broker_core::time::Now;
 use sn_codec::GatewayId;
 use sn_codec::v12::{self, Packet};
 
-use super::address::{Path, PortId};
+use super::address::{Address, Path, PortId};
 use super::limiter::{Meter, Rate, SourceMeters};
 use super::settings::Settings;
 use super::{SnGateway, Timer};
@@ -35,7 +36,7 @@ impl Discovery {
 impl SnGateway {
     /// One GWINFO for a SEARCHGW, from the service port: to the group if it came through the group,
     /// else to who asked (SN-042). The radius is for radio networks; UDP has none (SN-010).
-    pub(super) fn answer_search(&mut self, now: Now, path: Path, multicast: bool) {
+    pub(super) fn answer_search(&mut self, now: Now, path: Path, group: Option<SocketAddr>) {
         self.stats.searches += 1;
         let Discovery { sources, total, total_rate } = &mut self.discovery;
         if !sources.admit(path.address, now.mono) || !total.admit(*total_rate, now.mono) {
@@ -43,12 +44,9 @@ impl SnGateway {
         }
         self.stats.searches_answered += 1;
         let gateway_id = GatewayId(self.settings.gateway_id);
-        let info = v12::GwInfo { gateway_id, address: &[] };
-        if multicast {
-            self.outbox.push_to_groups(path.address.port, &Packet::from(info));
-        } else {
-            self.send(path, info);
-        }
+        let asked = group.unwrap_or(path.address.remote);
+        let address = Address { remote: asked, ..path.address };
+        self.send(Path { address, ..path }, v12::GwInfo { gateway_id, address: &[] });
     }
 
     /// ADVERTISE on every port, and again after the time that it announces (SN-031, SN-036).

@@ -33,6 +33,7 @@ mod subscribe;
 mod topics;
 
 use core::time::Duration;
+use std::net::SocketAddr;
 
 use broker_core::Broker;
 use broker_core::api::{AckKind, Flow, LinkId, Outgoing};
@@ -164,12 +165,12 @@ impl SnGateway {
     pub fn handle_datagram(&mut self, now: Now, datagram: Datagram<'_>, broker: &mut Broker) {
         self.stats.datagrams_received += 1;
         self.stats.bytes_received += datagram.octets.len() as u64;
-        let Datagram { port, from: remote, to: local, multicast, octets } = datagram;
+        let Datagram { port, from: remote, to: local, group, octets } = datagram;
         if forward::is_encapsulated(octets) {
             self.handle_encapsulated(now, &datagram, broker);
         } else {
             let address = Address { port, remote, node: NodeId::NONE };
-            self.handle_message(now, Path { address, local }, multicast, octets, broker);
+            self.handle_message(now, Path { address, local }, group, octets, broker);
         }
         self.settle(broker);
     }
@@ -316,7 +317,7 @@ impl SnGateway {
 
     /// A message of a node behind a forwarder: unwrapped, and treated like any other (SN-028).
     fn handle_encapsulated(&mut self, now: Now, datagram: &Datagram<'_>, broker: &mut Broker) {
-        let Datagram { port, from: remote, to: local, multicast, octets } = *datagram;
+        let Datagram { port, from: remote, to: local, group, octets } = *datagram;
         let is_allowed = self.settings.forwarders.iter().any(|net| net.contains(remote.ip()));
         if !is_allowed {
             self.stats.forwarder_refused += 1;
@@ -337,7 +338,7 @@ impl SnGateway {
             return;
         };
         let address = Address { port, remote, node };
-        self.handle_message(now, Path { address, local }, multicast, inner, broker);
+        self.handle_message(now, Path { address, local }, group, inner, broker);
         self.tidy_address(address);
     }
 
@@ -345,7 +346,7 @@ impl SnGateway {
         &mut self,
         now: Now,
         path: Path,
-        multicast: bool,
+        group: Option<SocketAddr>,
         octets: &[u8],
         broker: &mut Broker,
     ) {
@@ -366,7 +367,7 @@ impl SnGateway {
             }
         }
         match packet {
-            Packet::SearchGw(_) => self.answer_search(now, path, multicast),
+            Packet::SearchGw(_) => self.answer_search(now, path, group),
             Packet::Connect(connect) => self.connect(now, path, &connect, broker),
             Packet::Publish(publish) if publish.qos == QoS::MinusOne => {
                 self.publish_unconnected(now, path, &publish, broker);

@@ -78,7 +78,7 @@ impl Outbox {
         let wrapped = node.is_empty() || forward::encode_header(0, node, header).is_ok();
         assert!(wrapped && encode(message), "what the gateway says to a peer can be encoded");
         let end = self.octets.len();
-        let to = Destination::Peer { to: path.address.remote, from: path.local };
+        let to = Destination::One { to: path.address.remote, from: path.local };
         self.entries.push_back(Entry { port: path.address.port, to, end });
     }
 }

@@ -1,5 +1,6 @@
 //! What the MQTT-SN machine is told at its start.
 
+use core::fmt;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -106,13 +107,19 @@ pub struct Quirks {
     pub no_register: bool,
 }
 
-/// An IP network: an address and how many of its leading bits count.
+/// An IP network, or one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     /// Any address of the network.
     pub address: IpAddr,
     /// Leading bits that count.
     pub prefix_len: u8,
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix_len)
+    }
 }
 
 impl Network {

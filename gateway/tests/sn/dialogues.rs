@@ -278,8 +278,9 @@ fn through_a_forwarder() {
 fn discovery() {
     let mut farm = Farm::with(Settings { advertise_s: 900, ..settings() }, Limits::default());
     assert_eq!(farm.received("*"), ["05 00 01 03 84"]);
-    farm.send_by(A, true, &[0x03, 0x01, 0x00]);
-    assert_eq!((farm.received("*"), farm.received(A)), (vec!["03 02 01".to_owned()], vec![]));
+    let group = "225.1.1.1:1883";
+    farm.send_to_group(A, Some(group), &[0x03, 0x01, 0x00]);
+    assert_eq!((farm.received(group), farm.received(A)), (vec!["03 02 01".to_owned()], vec![]));
     play(&mut farm, "> 03 01 01\n< 03 02 01");
     farm.pass(900_010);
     assert_eq!(farm.received("*"), ["05 00 01 03 84"]);

@@ -112,15 +112,15 @@ impl Farm {
 
     /// A datagram arrives.
     pub(crate) fn send(&mut self, from: &str, octets: &[u8]) {
-        self.send_by(from, false, octets);
+        self.send_to_group(from, None, octets);
     }
 
-    pub(crate) fn send_by(&mut self, from: &str, multicast: bool, octets: &[u8]) {
+    pub(crate) fn send_to_group(&mut self, from: &str, group: Option<&str>, octets: &[u8]) {
         let datagram = Datagram {
             port: PortId(0),
             from: from.parse::<SocketAddr>().expect("an address"),
             to: LocalAddress::default(),
-            multicast,
+            group: group.map(|group| group.parse().expect("an address")),
             octets,
         };
         self.gateway.handle_datagram(self.now(), datagram, &mut self.broker);
@@ -222,7 +222,7 @@ impl Farm {
         }
         while let Some(transmit) = self.gateway.poll_transmit() {
             let to = match transmit.to {
-                Destination::Peer { to, .. } => to.to_string(),
+                Destination::One { to, .. } => to.to_string(),
                 Destination::Groups => "*".to_owned(),
             };
             self.sent.entry(to).or_default().push_back(transmit.octets.to_vec());
