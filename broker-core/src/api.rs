@@ -297,7 +297,7 @@ pub struct Subscribe<'a> {
     pub token: u32,
     /// Identifier that deliveries of these subscriptions carry; 0: none.
     pub identifier: u32,
-    /// At least one.
+    /// At least one, but for MQTT 3.1, which does not ask for any.
     pub requests: &'a [SubscribeRequest<'a>],
 }
 
@@ -344,7 +344,7 @@ pub struct Unsubscribe<'a> {
     pub id: PacketId,
     /// Given back in the answer.
     pub token: u32,
-    /// At least one.
+    /// At least one, but for MQTT 3.1, which does not ask for any.
     pub filters: &'a [TopicFilter<'a>],
 }
 

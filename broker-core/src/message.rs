@@ -51,6 +51,27 @@ pub struct Message {
 }
 
 impl Message {
+    /// A message that is in no store: how dialects are tried without a broker.
+    pub fn new(
+        topic: TopicName<'_>,
+        properties: Properties<'_>,
+        payload: Payload<'_>,
+        qos: QoS,
+        retain: bool,
+    ) -> Self {
+        let mut store = MessageStore::default();
+        store.insert(&NewMessage {
+            topic,
+            payload,
+            qos,
+            retain,
+            origin: Origin::Nobody,
+            expires: Instant::NEVER,
+            properties,
+        });
+        store.messages.pop().expect("one was inserted")
+    }
+
     /// The topic name.
     pub fn topic(&self) -> &str {
         &self.topic

@@ -102,9 +102,20 @@ impl<'a> Properties<'a> {
     /// Checks a block: every property is known and whole. Which of them may stand where, and how
     /// often, is for the dialect to judge.
     pub fn parse(octets: &'a [u8]) -> Result<Self, PropertyError> {
+        Self::parse_with(octets, |_, _| Ok(()))
+    }
+
+    /// Checks a block like [`Properties::parse`] and, in the same pass, shows every property and
+    /// the octets it was read from to `judge`, whose refusal ends it.
+    pub fn parse_with<E: From<PropertyError>>(
+        octets: &'a [u8],
+        mut judge: impl FnMut(Property<'a>, &'a [u8]) -> Result<(), E>,
+    ) -> Result<Self, E> {
         let mut rest = octets;
         while !rest.is_empty() {
-            read_property(&mut rest)?;
+            let before = rest;
+            let property = read_property(&mut rest)?;
+            judge(property, &before[..before.len() - rest.len()])?;
         }
         Ok(Properties(octets))
     }
