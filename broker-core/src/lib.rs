@@ -7,6 +7,7 @@ pub mod hash;
 pub mod key;
 pub mod limits;
 pub mod message;
+pub mod mqtt;
 pub mod property;
 pub mod reason;
 mod retained;

@@ -1,0 +1,294 @@
+//! What a server says beside PUBLISH.
+//!
+//! Each function says whether it wrote its packet: one that is larger than the client takes is not
+//! written [MQTT5-3.1.2-24].
+
+use core::fmt::{self, Write as _};
+
+use super::codes;
+use super::error::Violation;
+use super::frame::{PacketType, fits, varint_len};
+use super::sink::Sink;
+use super::version::Version;
+use super::write::Head;
+use crate::api::{Ack, AckKind, ConnAck, PacketId};
+use crate::reason::ReasonCode;
+
+/// What the CONNACK of MQTT 5.0 says beside what the broker says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// What the client asked for; only another value is said.
+    pub(super) session_expiry_s: u32,
+    pub(super) server_keep_alive_s: Option<u16>,
+    pub(super) receive_maximum: u16,
+    pub(super) topic_alias_maximum: u16,
+    pub(super) packet_bytes_max: u32,
+}
+
+/// CONNACK 0 of 3.1 and 3.1.1 [MQTT-3.1.4-4]. The octet that tells of the session
+/// [MQTT-3.2.2-2], [MQTT-3.2.2-3] is reserved in 3.1.
+pub(super) fn accept_3(connack: &ConnAck<'_>, version: Version, out: &mut impl Sink) {
+    let session_present = connack.session_present && version != Version::V31;
+    out.put(&[PacketType::ConnAck.first_octet(), 2, u8::from(session_present), 0]);
+}
+
+/// CONNACK 1 to 5 of 3.1 and 3.1.1; if there is no number for the reason nothing is written
+/// [MQTT-3.2.2-6], and `false` returned.
+pub(super) fn refuse_3(reason: ReasonCode, out: &mut impl Sink) -> bool {
+    let Some(code) = codes::connack_3(reason) else { return false };
+    // [MQTT-3.2.2-4]: no session is present.
+    out.put(&[PacketType::ConnAck.first_octet(), 2, 0, code]);
+    true
+}
+
+/// CONNACK 0x00 of 5.0.
+pub(super) fn accept_5(
+    connack: &ConnAck<'_>,
+    terms: &Terms,
+    bytes_max: u32,
+    out: &mut impl Sink,
+) -> bool {
+    let mut properties = Vec::new();
+    if connack.session_expiry_s != terms.session_expiry_s {
+        properties.push(0x11);
+        properties.extend_from_slice(&connack.session_expiry_s.to_be_bytes());
+    }
+    if let Some(client_id) = connack.assigned_client_id {
+        // [MQTT5-3.1.3-7]
+        let len = u16::try_from(client_id.len()).expect("the broker makes short ones");
+        properties.push(0x12);
+        properties.extend_from_slice(&len.to_be_bytes());
+        properties.extend_from_slice(client_id.as_bytes());
+    }
+    if let Some(seconds) = terms.server_keep_alive_s {
+        properties.push(0x13);
+        properties.extend_from_slice(&seconds.to_be_bytes());
+    }
+    if terms.receive_maximum < u16::MAX {
+        properties.push(0x21);
+        properties.extend_from_slice(&terms.receive_maximum.to_be_bytes());
+    }
+    if terms.topic_alias_maximum > 0 {
+        properties.push(0x22);
+        properties.extend_from_slice(&terms.topic_alias_maximum.to_be_bytes());
+    }
+    properties.push(0x27);
+    properties.extend_from_slice(&terms.packet_bytes_max.to_be_bytes());
+    connack_5(connack.session_present, ReasonCode::Success, &properties, bytes_max, out)
+}
+
+/// CONNACK of 5.0 with a reason, and with `words` if they fit [MQTT5-3.2.2-19].
+pub(super) fn refuse_5(
+    reason: ReasonCode,
+    words: &Words,
+    bytes_max: u32,
+    out: &mut impl Sink,
+) -> bool {
+    let reason = codes::connack(reason);
+    connack_5(false, reason, words.as_properties(), bytes_max, out)
+        || connack_5(false, reason, &[], bytes_max, out)
+}
+
+fn connack_5(
+    session_present: bool,
+    reason: ReasonCode,
+    properties: &[u8],
+    bytes_max: u32,
+    out: &mut impl Sink,
+) -> bool {
+    let remaining = 2 + varint_len(properties.len()) + properties.len();
+    if !fits(remaining, bytes_max) {
+        return false;
+    }
+    let mut head = Head::frame(PacketType::ConnAck.first_octet(), remaining);
+    head.u8(u8::from(session_present));
+    head.u8(reason as u8);
+    head.varint(properties.len());
+    head.put(out);
+    out.put(properties);
+    true
+}
+
+/// DISCONNECT of 5.0, with `words` if they fit [MQTT5-3.14.2-3].
+pub(super) fn disconnect(
+    reason: ReasonCode,
+    words: &Words,
+    bytes_max: u32,
+    out: &mut impl Sink,
+) -> bool {
+    let first = PacketType::Disconnect.first_octet();
+    let reason = codes::disconnect(reason) as u8;
+    let properties = words.as_properties();
+    let remaining = 1 + varint_len(properties.len()) + properties.len();
+    if !properties.is_empty() && fits(remaining, bytes_max) {
+        let mut head = Head::frame(first, remaining);
+        head.u8(reason);
+        head.varint(properties.len());
+        head.put(out);
+        out.put(properties);
+        return true;
+    }
+    put_if_fits(&[first, 1, reason], bytes_max, out)
+}
+
+/// PUBACK, PUBREC, PUBREL or PUBCOMP, with the identifier of the message [MQTT-2.3.1-6]. Only 5.0
+/// can say that something went wrong.
+#[inline]
+pub(super) fn ack(ack: &Ack, version: Version, bytes_max: u32, out: &mut impl Sink) -> bool {
+    let reason = match version {
+        Version::V31 | Version::V311 => ReasonCode::Success,
+        Version::V5 => codes::ack(ack.kind, ack.reason),
+    };
+    let first = ack_type(ack.kind).first_octet();
+    let [high, low] = ack.id.0.to_be_bytes();
+    if reason == ReasonCode::Success {
+        put_if_fits(&[first, 2, high, low], bytes_max, out)
+    } else {
+        put_if_fits(&[first, 3, high, low, reason as u8], bytes_max, out)
+    }
+}
+
+pub(super) const fn ack_type(kind: AckKind) -> PacketType {
+    match kind {
+        AckKind::PubAck => PacketType::PubAck,
+        AckKind::PubRec => PacketType::PubRec,
+        AckKind::PubRel => PacketType::PubRel,
+        AckKind::PubComp => PacketType::PubComp,
+    }
+}
+
+/// SUBACK, with the identifier of the request [MQTT-2.3.1-7], [MQTT-3.8.4-2] and a code for each
+/// filter [MQTT-3.8.4-5], in their order [MQTT-3.9.3-1].
+pub(super) fn suback(
+    id: PacketId,
+    reasons: &[ReasonCode],
+    version: Version,
+    bytes_max: u32,
+    out: &mut impl Sink,
+) -> bool {
+    let codes = reasons.iter().map(|reason| codes::suback(version, *reason)).collect::<Vec<_>>();
+    with_codes(PacketType::SubAck, id, &codes, version, bytes_max, out)
+}
+
+/// UNSUBACK, with the identifier of the request [MQTT-3.10.4-4]. Only 5.0 has a code for each
+/// filter [MQTT5-3.11.3-1].
+pub(super) fn unsuback(
+    id: PacketId,
+    reasons: &[ReasonCode],
+    version: Version,
+    bytes_max: u32,
+    out: &mut impl Sink,
+) -> bool {
+    let codes = match version {
+        Version::V31 | Version::V311 => Vec::new(),
+        Version::V5 => reasons.iter().map(|reason| codes::unsuback(*reason)).collect(),
+    };
+    with_codes(PacketType::UnsubAck, id, &codes, version, bytes_max, out)
+}
+
+/// Packet identifier, no properties, and a code for each filter.
+fn with_codes(
+    kind: PacketType,
+    id: PacketId,
+    codes: &[u8],
+    version: Version,
+    bytes_max: u32,
+    out: &mut impl Sink,
+) -> bool {
+    let properties_size = if version == Version::V5 { 1 } else { 0 };
+    let remaining = 2 + properties_size + codes.len();
+    let does_fit = fits(remaining, bytes_max);
+    if does_fit {
+        let mut head = Head::frame(kind.first_octet(), remaining);
+        head.u16(id.0);
+        if version == Version::V5 {
+            head.varint(0);
+        }
+        head.put(out);
+        out.put(codes);
+    }
+    does_fit
+}
+
+/// PINGRESP [MQTT-3.12.4-1].
+pub(super) fn pingresp(bytes_max: u32, out: &mut impl Sink) -> bool {
+    put_if_fits(&[PacketType::PingResp.first_octet(), 0], bytes_max, out)
+}
+
+#[inline]
+fn put_if_fits(packet: &[u8], bytes_max: u32, out: &mut impl Sink) -> bool {
+    let does_fit = packet.len() <= bytes_max as usize;
+    if does_fit {
+        out.put(packet);
+    }
+    does_fit
+}
+
+/// What a client is told in words: a reason string as a block of properties, or nothing.
+#[derive(Debug)]
+pub(super) struct Words {
+    octets: [u8; Self::SIZE],
+    len: usize,
+}
+
+impl Words {
+    /// Identifier, length, and the longest text that is said; a longer one is cut.
+    const SIZE: usize = 3 + 120;
+
+    /// Nothing is said: the code says it all, or nobody wants to know.
+    pub(super) const NONE: Self = Self { octets: [0; Self::SIZE], len: 0 };
+
+    pub(super) fn about(violation: &Violation) -> Self {
+        let mut words = Self { len: 3, ..Self::NONE };
+        // It only fails when it is cut.
+        let _ = write!(words, "{violation}");
+        let text_len = u16::try_from(words.len - 3).expect("it is shorter than SIZE");
+        words.octets[0] = 0x1F;
+        words.octets[1..3].copy_from_slice(&text_len.to_be_bytes());
+        words
+    }
+
+    fn as_properties(&self) -> &[u8] {
+        &self.octets[..self.len]
+    }
+}
+
+impl fmt::Write for Words {
+    /// All texts are ASCII, so that they can be cut anywhere.
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = &mut self.octets[self.len..];
+        let taken = text.len().min(room.len());
+        room[..taken].copy_from_slice(&text.as_bytes()[..taken]);
+        self.len += taken;
+        if taken == text.len() { Ok(()) } else { Err(fmt::Error) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::error::Fault;
+    use super::*;
+    use crate::property::{Properties, Property, PropertyError};
+
+    #[test]
+    fn the_longest_words_are_whole() {
+        let violation = Violation {
+            packet: Some(PacketType::Unsubscribe),
+            fault: Fault::Properties(PropertyError::BadVarInt),
+        };
+        let words = Words::about(&violation);
+        let properties = Properties::parse(words.as_properties()).expect("good properties");
+        let text = violation.to_string();
+        assert_eq!(properties.iter().collect::<Vec<_>>(), [Property::ReasonString(&text)]);
+    }
+
+    #[test]
+    fn longer_words_are_cut() {
+        let field = "a name that goes on and on and on and on and on and on and on and on and on \
+                     and on and on and on and on and on and on";
+        let violation = Violation { packet: None, fault: Fault::Truncated(field) };
+        let words = Words::about(&violation);
+        assert_eq!(words.as_properties().len(), Words::SIZE);
+        assert!(Properties::parse(words.as_properties()).is_ok());
+    }
+}

@@ -1,0 +1,266 @@
+//! What comes in: one packet at a time, or the reason why there will be no more.
+
+use super::{Phase, Received, ServerConn};
+use crate::api::{AckKind, Incoming, Payload, Publish, QoS, Subscribe, Unsubscribe};
+use crate::mqtt::answer::{self, Words};
+use crate::mqtt::connect::{self, Protocol};
+use crate::mqtt::error::{Fault, Violation};
+use crate::mqtt::frame::{self, PacketType, RemainingLength};
+use crate::mqtt::publish;
+use crate::mqtt::read::Reader;
+use crate::mqtt::settings::Settings;
+use crate::mqtt::sink::Sink;
+use crate::mqtt::small;
+use crate::mqtt::subscribe;
+use crate::mqtt::version::Version;
+use crate::topic::{TopicError, TopicName};
+
+impl ServerConn {
+    /// Reads at most one packet from the front of `input`, which may be any piece of the stream
+    /// [MQTT-7.1.1-1], and lets `hear` know what it says. Work and memory are bounded by the size
+    /// of the packet; PUBLISH and acknowledgements allocate nothing, but for a topic alias that
+    /// gets a new meaning.
+    ///
+    /// After a violation everything that is to be said about it has been put into `out`, and the
+    /// connection has ended; the caller flushes, closes, and tells the broker that the link is
+    /// lost. If CONNACK has not been sent by then it never will be: who wants the client to see it
+    /// sends what the broker answers to CONNECT before reading on.
+    pub fn receive(
+        &mut self,
+        settings: &Settings,
+        input: &[u8],
+        out: &mut impl Sink,
+        hear: impl FnOnce(Incoming<'_>),
+    ) -> Result<Received, Violation> {
+        self.take_packet(settings, input, hear).map_err(|fault| {
+            let packet = input.first().and_then(|first| PacketType::from_first(*first));
+            self.reject(Violation { packet, fault }, out)
+        })
+    }
+
+    #[inline]
+    fn take_packet(
+        &mut self,
+        settings: &Settings,
+        input: &[u8],
+        hear: impl FnOnce(Incoming<'_>),
+    ) -> Result<Received, Fault> {
+        // [MQTT-3.1.4-5], [MQTT-3.14.4-2]
+        if self.has_ended() {
+            return Ok(Received::Ended);
+        }
+        let Some((first, rest)) = input.split_first() else {
+            return Ok(Received::Incomplete { needed: 2 });
+        };
+        let first = *first;
+        let is_new = self.phase == Phase::New;
+        let kind = if is_new {
+            frame::check_greeting(first)?
+        } else {
+            frame::check_first(first, self.version)?
+        };
+        let Some(length) = RemainingLength::read(rest)? else {
+            return Ok(Received::Incomplete { needed: input.len() + 1 });
+        };
+        let body_at = 1 + length.octets;
+        let size = body_at + length.value;
+        let max = if is_new { settings.connect_packet_bytes_max } else { self.inbound_bytes_max };
+        if size > max as usize {
+            return Err(Fault::TooLarge { size, max });
+        }
+        let Some(body) = input.get(body_at..size) else {
+            return Ok(Received::Incomplete { needed: size });
+        };
+        if is_new {
+            self.connect(settings, first, length, body, hear)?;
+        } else {
+            check_length(length, self.version)?;
+            self.packet(settings, first, kind, body, hear)?;
+        }
+        Ok(Received::Packet { used: size, kind })
+    }
+
+    /// The first packet, which is CONNECT.
+    fn connect(
+        &mut self,
+        settings: &Settings,
+        first: u8,
+        length: RemainingLength,
+        body: &[u8],
+        hear: impl FnOnce(Incoming<'_>),
+    ) -> Result<(), Fault> {
+        let mut reader = Reader::new(body);
+        let Protocol { version, is_bridge, level } = Protocol::read(&mut reader)?;
+        if !settings.versions.contain(version) {
+            return Err(Fault::ProtocolLevel(level));
+        }
+        // From here on the client can be answered in its own version.
+        self.phase = Phase::Connecting;
+        self.version = version;
+        self.is_bridge = is_bridge;
+        frame::check_flags(first, PacketType::Connect, version)?;
+        check_length(length, version)?;
+        let request = connect::decode(reader, version, settings)?;
+        self.wants_words = request.wishes.wants_words;
+        self.receive_maximum = settings.receive_maximum.max(1);
+        self.topic_alias_maximum = settings.topic_alias_maximum;
+        self.inbound_bytes_max = settings.packet_bytes_max;
+        self.server_keep_alive_s = request.server_keep_alive_s;
+        self.session_expiry_s = request.connect.session_expiry_s;
+        self.outbound_bytes_max = request.wishes.packet_bytes_max;
+        // Refused or not, the client has said how it wants to be spoken to.
+        request.check(settings)?;
+        hear(Incoming::Connect(request.connect));
+        Ok(())
+    }
+
+    #[inline]
+    fn packet(
+        &mut self,
+        settings: &Settings,
+        first: u8,
+        kind: PacketType,
+        body: &[u8],
+        hear: impl FnOnce(Incoming<'_>),
+    ) -> Result<(), Fault> {
+        let version = self.version;
+        match kind {
+            PacketType::Publish => self.publish(settings, first, body, hear)?,
+            PacketType::PubAck => hear(Incoming::Ack(small::ack(AckKind::PubAck, body, version)?)),
+            PacketType::PubRec => hear(Incoming::Ack(small::ack(AckKind::PubRec, body, version)?)),
+            PacketType::PubRel => hear(Incoming::Ack(small::ack(AckKind::PubRel, body, version)?)),
+            PacketType::PubComp => {
+                hear(Incoming::Ack(small::ack(AckKind::PubComp, body, version)?));
+            }
+            PacketType::Subscribe => {
+                let subscribe = subscribe::subscribe(body, version, self.is_bridge)?;
+                hear(Incoming::Subscribe(Subscribe {
+                    id: subscribe.id,
+                    token: 0,
+                    identifier: subscribe.identifier,
+                    requests: &subscribe.requests,
+                }));
+            }
+            PacketType::Unsubscribe => {
+                let (id, filters) = subscribe::unsubscribe(body, version)?;
+                hear(Incoming::Unsubscribe(Unsubscribe { id, token: 0, filters: &filters }));
+            }
+            PacketType::PingReq => {
+                Reader::new(body).end()?;
+                hear(Incoming::Ping);
+            }
+            PacketType::Disconnect => {
+                let disconnect = small::disconnect(body, version, self.session_expiry_s)?;
+                self.has_left = true;
+                hear(Incoming::Disconnect(disconnect));
+            }
+            PacketType::Auth => return Err(small::auth(body)),
+            // [MQTT-3.1.0-2]
+            PacketType::Connect => return Err(Fault::SecondConnect),
+            PacketType::ConnAck
+            | PacketType::SubAck
+            | PacketType::UnsubAck
+            | PacketType::PingResp => return Err(Fault::NotForServers),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn publish(
+        &mut self,
+        settings: &Settings,
+        first: u8,
+        body: &[u8],
+        hear: impl FnOnce(Incoming<'_>),
+    ) -> Result<(), Fault> {
+        let publish = publish::decode(first, body, self.version)?;
+        self.count_unanswered(publish.qos, publish.dup)?;
+        let topic = self.resolve(publish.topic, publish.alias, settings)?;
+        hear(Incoming::Publish(Publish {
+            topic,
+            payload: Payload::Borrowed(publish.payload),
+            qos: publish.qos,
+            retain: publish.retain,
+            dup: publish.dup,
+            id: publish.id,
+            token: 0,
+            properties: publish.properties,
+        }));
+        Ok(())
+    }
+
+    /// Counts a message that will be answered, up to what was allowed [MQTT5-3.3.4-7]. A repeated
+    /// one does not count: it may have been counted before, and nothing is kept here to tell.
+    #[inline]
+    fn count_unanswered(&mut self, qos: QoS, dup: bool) -> Result<(), Fault> {
+        if self.version != Version::V5 || qos == QoS::AtMostOnce || dup {
+            return Ok(());
+        }
+        if self.unanswered >= self.receive_maximum {
+            return Err(Fault::ReceiveMaximum(self.receive_maximum));
+        }
+        self.unanswered += 1;
+        Ok(())
+    }
+
+    /// The topic name that topic and alias together mean.
+    #[inline]
+    fn resolve<'a>(
+        &'a mut self,
+        topic: Option<TopicName<'a>>,
+        alias: Option<u16>,
+        settings: &Settings,
+    ) -> Result<TopicName<'a>, Fault> {
+        match (topic, alias) {
+            (Some(topic), None) => Ok(topic),
+            (None, None) => Err(Fault::TopicName(TopicError::Empty)),
+            (_, Some(alias)) if alias > self.topic_alias_maximum => Err(Fault::AliasInvalid(alias)),
+            (Some(topic), Some(alias)) => {
+                let aliases = self.aliases.get_or_insert_default();
+                aliases.set(alias, topic, settings.topic_alias_bytes_max)?;
+                Ok(topic)
+            }
+            (None, Some(alias)) => match &self.aliases {
+                Some(aliases) => aliases.get(alias),
+                None => Err(Fault::AliasUnknown(alias)),
+            },
+        }
+    }
+
+    /// Ends the connection because of something that the client sent [MQTT-4.8.0-1], and says so
+    /// where it can be said: a client of 5.0 that has shown itself as one is told the reason, one
+    /// of 3.1 or 3.1.1 only that its version or its identifier is refused [MQTT-3.1.4-1].
+    #[cold]
+    fn reject(&mut self, violation: Violation, out: &mut impl Sink) -> Violation {
+        let words = if self.wants_words { Words::about(&violation) } else { Words::NONE };
+        let reason = violation.reason();
+        match (self.phase, self.version, violation.fault) {
+            // Whatever version the client speaks, this is what it is most likely to understand.
+            (Phase::New, _, Fault::ProtocolLevel(_)) => {
+                answer::refuse_3(reason, out);
+            }
+            (Phase::Connecting, Version::V5, _) => {
+                answer::refuse_5(reason, &words, self.outbound_bytes_max, out);
+            }
+            (Phase::Connected, Version::V5, _) => {
+                answer::disconnect(reason, &words, self.outbound_bytes_max, out);
+            }
+            (
+                Phase::Connecting,
+                Version::V31 | Version::V311,
+                Fault::ClientIdEmpty | Fault::ClientIdTooLong { .. },
+            ) => {
+                answer::refuse_3(reason, out);
+            }
+            (_, _, _) => {}
+        }
+        self.end();
+        violation
+    }
+}
+
+/// MQTT 5.0 wants a remaining length in its shortest form [MQTT5-1.5.5-1], the others do not care.
+#[inline]
+fn check_length(length: RemainingLength, version: Version) -> Result<(), Fault> {
+    if length.is_shortest || version != Version::V5 { Ok(()) } else { Err(Fault::LongLength) }
+}

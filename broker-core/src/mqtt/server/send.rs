@@ -1,0 +1,121 @@
+//! What goes out, and how the broker ends a connection.
+
+use super::{Phase, Sent, ServerConn};
+use crate::api::{Ack, AckKind, ConnAck, Outgoing, PacketId};
+use crate::mqtt::answer::{self, Terms, Words};
+use crate::mqtt::frame::PacketType;
+use crate::mqtt::publish;
+use crate::mqtt::sink::Sink;
+use crate::mqtt::version::Version;
+use crate::reason::ReasonCode;
+
+impl ServerConn {
+    /// Writes a packet, if this version has it and it may be sent at this point: nothing before
+    /// CONNACK [MQTT-3.2.0-1], no second one [MQTT5-3.2.0-2], nothing after the end.
+    /// A CONNACK that refuses is the end [MQTT-3.2.2-5].
+    pub fn send(&mut self, packet: Outgoing<'_>, out: &mut impl Sink) -> Sent {
+        let is_due = match self.phase {
+            Phase::New | Phase::Ended => false,
+            Phase::Connecting => matches!(packet, Outgoing::ConnAck(_)),
+            Phase::Connected => !matches!(packet, Outgoing::ConnAck(_)),
+        };
+        if !is_due {
+            return Sent::Nothing;
+        }
+        let (version, max) = (self.version, self.outbound_bytes_max);
+        let (kind, is_written) = match packet {
+            Outgoing::Publish(delivery) => {
+                (PacketType::Publish, publish::encode(&delivery, version, max, out))
+            }
+            Outgoing::Ack(Ack { id: PacketId(0), .. })
+            | Outgoing::WillAck { .. }
+            | Outgoing::Drained => return Sent::Nothing,
+            Outgoing::Ack(ack) => {
+                self.count_answered(&ack);
+                (answer::ack_type(ack.kind), answer::ack(&ack, version, max, out))
+            }
+            Outgoing::SubAck { id, token: _, reasons } => {
+                (PacketType::SubAck, answer::suback(id, reasons, version, max, out))
+            }
+            Outgoing::UnsubAck { id, token: _, reasons } => {
+                (PacketType::UnsubAck, answer::unsuback(id, reasons, version, max, out))
+            }
+            Outgoing::Pong => (PacketType::PingResp, answer::pingresp(max, out)),
+            Outgoing::ConnAck(connack) if connack.reason == ReasonCode::Success => {
+                (PacketType::ConnAck, self.accept(&connack, out))
+            }
+            Outgoing::ConnAck(connack) => return sent(self.refuse(connack.reason, out)),
+        };
+        if is_written { Sent::Packet(kind) } else { Sent::TooLarge(kind) }
+    }
+
+    /// The last answer to a message makes room for another.
+    #[inline]
+    const fn count_answered(&mut self, ack: &Ack) {
+        let is_last = match ack.kind {
+            AckKind::PubAck | AckKind::PubComp => true,
+            AckKind::PubRec => ack.reason.is_error(),
+            AckKind::PubRel => false,
+        };
+        if is_last {
+            self.unanswered = self.unanswered.saturating_sub(1);
+        }
+    }
+
+    fn accept(&mut self, connack: &ConnAck<'_>, out: &mut impl Sink) -> bool {
+        let is_written = match self.version {
+            Version::V31 | Version::V311 => {
+                answer::accept_3(connack, self.version, out);
+                true
+            }
+            Version::V5 => {
+                let terms = Terms {
+                    session_expiry_s: self.session_expiry_s,
+                    server_keep_alive_s: self.server_keep_alive_s,
+                    receive_maximum: self.receive_maximum,
+                    topic_alias_maximum: self.topic_alias_maximum,
+                    packet_bytes_max: self.inbound_bytes_max,
+                };
+                answer::accept_5(connack, &terms, self.outbound_bytes_max, out)
+            }
+        };
+        if is_written {
+            self.phase = Phase::Connected;
+        } else {
+            self.refuse(ReasonCode::PacketTooLarge, out);
+        }
+        is_written
+    }
+
+    fn refuse(&mut self, reason: ReasonCode, out: &mut impl Sink) -> Option<PacketType> {
+        let is_written = match self.version {
+            Version::V31 | Version::V311 => answer::refuse_3(reason, out),
+            Version::V5 => answer::refuse_5(reason, &Words::NONE, self.outbound_bytes_max, out),
+        };
+        self.end();
+        is_written.then_some(PacketType::ConnAck)
+    }
+
+    /// Ends the connection because the broker says so. A client of 5.0 is told why in DISCONNECT,
+    /// one whose CONNECT has not been answered in CONNACK [MQTT5-3.14.0-1]; others see it closed.
+    pub fn close(&mut self, reason: ReasonCode, out: &mut impl Sink) -> Sent {
+        let packet = match (self.phase, self.version) {
+            (_, _) if self.has_left => None,
+            (Phase::Connecting, _) if reason.is_error() => self.refuse(reason, out),
+            (Phase::Connected, Version::V5) => {
+                let max = self.outbound_bytes_max;
+                answer::disconnect(reason, &Words::NONE, max, out).then_some(PacketType::Disconnect)
+            }
+            (_, _) => None,
+        };
+        self.end();
+        sent(packet)
+    }
+}
+
+const fn sent(packet: Option<PacketType>) -> Sent {
+    match packet {
+        Some(kind) => Sent::Packet(kind),
+        None => Sent::Nothing,
+    }
+}
