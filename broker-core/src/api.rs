@@ -351,7 +351,7 @@ pub struct Unsubscribe<'a> {
 /// The orderly end of a link.
 #[derive(Clone, Copy, Debug)]
 pub struct Disconnect {
-    /// Why; [`ReasonCode::DisconnectWithWill`] publishes the will.
+    /// Why; anything but [`ReasonCode::Success`] publishes the will.
     pub reason: ReasonCode,
     /// Whether the session keeps its will for a later CONNECT that arms it again (MQTT-SN, SN-088);
     /// in MQTT it is forgotten [MQTT-3.14.4-3].

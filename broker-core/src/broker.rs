@@ -79,6 +79,8 @@ pub struct Broker {
     /// Messages that the session in front has been sent in its turn.
     burst: u32,
 
+    /// Messages put, or not put, into queues.
+    work: u64,
     /// Numbers publications, so that overlapping subscriptions are noticed.
     route: u64,
     /// Kept for their memory between two calls.
@@ -124,6 +126,7 @@ impl Broker {
             lent: Lent::default(),
             ready: VecDeque::new(),
             burst: 0,
+            work: 0,
             route: 0,
             targets: Vec::new(),
             dropped: Vec::new(),
@@ -277,6 +280,12 @@ impl Broker {
             return Some(self.lend_control(control));
         }
         self.next_delivery()
+    }
+
+    /// A measure of the work done so far, in deliveries: publications cause as many as there are
+    /// sessions they go to, and whoever reads from links may want to stop after so many.
+    pub const fn work(&self) -> u64 {
+        self.work
     }
 
     /// What has happened so far.

@@ -1,4 +1,105 @@
 //! The MQTT broker as a pure function of inputs and time.
+//!
+//! [`Broker`] owns all truth: sessions, subscriptions, messages, retained messages, wills. It knows
+//! no socket, file, thread or clock; whoever drives it brings those and says what time it is. So
+//! the same code serves sensors in production, a million of them in a simulation, and the fuzzer.
+//!
+//! # The contract
+//!
+//! Three kinds of methods: `handle…`, `lost` and `set_…` are inputs and do a bounded amount of work
+//! each; [`Broker::poll_output`] lends one output at a time; the rest are getters.
+//!
+//! * **Drain, but stop where you like.** After inputs, call `poll_output` until it returns `None`,
+//!   or until you have had enough for now: answers stand in a queue, deliveries are made on demand
+//!   for links with credit. Nothing is lost, the order on each link is kept, and the memory for
+//!   outputs is bounded by the inputs.
+//! * **Time.** Call [`Broker::handle_timeout`] when [`Broker::next_timeout`] says so. A moment that
+//!   has passed means that there is more to do at once.
+//! * **Credit.** A link that cannot take more is paused with [`Broker::set_credit`]; what is for it
+//!   waits, bounded, in its session. A slow reader, a sleeping sensor and a full window are the
+//!   same.
+//! * **Durability.** Answers that promise something wait for [`Broker::committed`]; with
+//!   [`Durability::Memory`](limits::Durability::Memory) they leave at once.
+//!
+//! ```
+//! use broker_core::Broker;
+//! use broker_core::api::*;
+//! use broker_core::limits::{BrokerConfig, Durability, Limits};
+//! use broker_core::property::Properties;
+//! use broker_core::time::Now;
+//! use broker_core::topic::{TopicFilter, TopicName};
+//!
+//! let mut broker = Broker::new(
+//!     BrokerConfig {
+//!         limits: Limits::default(),
+//!         durability: Durability::Memory,
+//!         sys_interval: None,
+//!         version: "example".into(),
+//!         seed: 1,
+//!     },
+//!     Now::default(),
+//! );
+//! let (link, now) = (LinkId(1), Now::from_millis(5));
+//! let queue = QueueLimits {
+//!     messages_max: 100,
+//!     bytes_max: 1 << 20,
+//!     paused_qos0_messages_max: 100,
+//!     overflow: Overflow::RejectNew,
+//! };
+//! broker.handle(now, link, Incoming::Connect(Connect {
+//!     dialect: Dialect::Mqtt311,
+//!     client_id: "sensor",
+//!     clean_start: true,
+//!     session_expiry_s: 0,
+//!     keep_alive: None,
+//!     will: ConnectWill::None,
+//!     will_on_takeover: true,
+//!     user_name: None,
+//!     password: None,
+//!     credit: Credit::Window(20),
+//!     queue,
+//!     properties: Properties::EMPTY,
+//! }));
+//! let filter = TopicFilter::new("+/temperature")?;
+//! let requests = [SubscribeRequest { filter, options: SubscriptionOptions::default() }];
+//! let subscribe = Subscribe { id: PacketId(1), token: 0, identifier: 0, requests: &requests };
+//! broker.handle(now, link, Incoming::Subscribe(subscribe));
+//! broker.handle(now, link, Incoming::Publish(Publish {
+//!     topic: TopicName::new("barn/temperature")?,
+//!     payload: Payload::Borrowed(b"21.5"),
+//!     qos: QoS::AtMostOnce,
+//!     retain: false,
+//!     dup: false,
+//!     id: PacketId(0),
+//!     token: 0,
+//!     properties: Properties::EMPTY,
+//! }));
+//!
+//! let mut heard = Vec::new();
+//! while let Some(Output::Send { packet, .. }) = broker.poll_output() {
+//!     heard.push(match packet {
+//!         Outgoing::ConnAck(ack) => format!("connected: {}", ack.reason),
+//!         Outgoing::SubAck { .. } => "subscribed".to_owned(),
+//!         Outgoing::Publish(delivery) => format!("{:?}", delivery.message.payload()),
+//!         other => format!("{other:?}"),
+//!     });
+//! }
+//! assert_eq!(heard, ["connected: success", "subscribed", "[50, 49, 46, 53]"]);
+//! # Ok::<(), broker_core::topic::TopicError>(())
+//! ```
+//!
+//! # The map
+//!
+//! | Module | Idea |
+//! |---|---|
+//! | [`api`] | the vocabulary: what links say and hear |
+//! | `broker` | the machine, a file per concern |
+//! | `session` | one client: queue, window, what it sent and did not release |
+//! | [`topic`], `trie`, `retained` | names and filters, who subscribed, the last message of a topic |
+//! | [`message`], [`property`], [`reason`] | what is carried |
+//! | [`mqtt`] | the wire of MQTT 3.1, 3.1.1 and 5.0 |
+//! | [`limits`], [`stats`] | every bound, every counter |
+//! | [`time`], [`timer`], [`key`], [`hash`] | tools |
 #![forbid(unsafe_code)]
 
 pub mod api;

@@ -2,5 +2,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod logging;
 pub mod net;
+pub mod server;
 pub mod sn;

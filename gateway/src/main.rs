@@ -6,6 +6,9 @@ use std::process::ExitCode;
 
 use mqtt_sn_gw::cli::{self, CheckArgs, CliArgs, Command};
 use mqtt_sn_gw::config::{Config, Problems};
+use mqtt_sn_gw::logging::Log;
+use mqtt_sn_gw::server::Server;
+use tracing::warn;
 
 /// The exit status for a command line or configuration that is wrong, the same as clap's.
 const WRONG_USE: u8 = 2;
@@ -18,9 +21,24 @@ fn main() -> ExitCode {
 }
 
 /// Serves clients until told to stop.
-fn serve(_config: &Config) -> ExitCode {
-    tell(&mut io::stderr(), "mqtt-sn-gw: the configuration is good; this build serves nobody yet");
-    ExitCode::FAILURE
+fn serve(config: &Config) -> ExitCode {
+    let log = Log::start(&config.log, config.limits.log_lines_per_s);
+    config.notes.iter().for_each(|note| warn!("{note}"));
+    let mut server = match Server::start(config, log) {
+        Ok(server) => server,
+        Err(error) => {
+            tell(&mut io::stderr(), format_args!("mqtt-sn-gw: {error}"));
+            return ExitCode::from(WRONG_USE);
+        }
+    };
+    tell(&mut io::stdout(), server.ready_line());
+    match server.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tell(&mut io::stderr(), format_args!("mqtt-sn-gw: {error}"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Tells what a configuration means, or what is wrong with it.
@@ -46,4 +64,5 @@ fn refuse(problems: &Problems) -> ExitCode {
 /// Writes a line. Where nobody reads it any more, the exit status has to do.
 fn tell(stream: &mut impl Write, line: impl Display) {
     let _ = writeln!(stream, "{line}");
+    let _ = stream.flush();
 }

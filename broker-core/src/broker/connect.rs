@@ -66,7 +66,8 @@ impl Broker {
             self.session(key).expiry_s = expiry_s.min(limit);
         }
         self.end_link(key, LinkEnd::Orderly(disconnect));
-        self.control.push_back(Control::Close { link, reason: ReasonCode::Success });
+        // Behind the answers that still wait.
+        self.answer(Control::Close { link, reason: ReasonCode::Success });
     }
 
     /// Takes the link off its session, deals with the will, and lets the session end or wait.
@@ -82,11 +83,12 @@ impl Broker {
             LinkEnd::Lost => self.release_will(key),
             LinkEnd::TakenOver { .. } if link.will_on_takeover => self.release_will(key),
             LinkEnd::TakenOver { .. } => {}
-            LinkEnd::Orderly(Disconnect { reason: ReasonCode::DisconnectWithWill, .. }) => {
-                self.release_will(key);
-            }
             LinkEnd::Orderly(Disconnect { keep_will: true, .. }) => self.disarm_will(key),
-            LinkEnd::Orderly(_) => self.forget_will(key),
+            // Only an end without a reason takes the will with it [MQTT5-3.14.4-3].
+            LinkEnd::Orderly(Disconnect { reason: ReasonCode::Success, .. }) => {
+                self.forget_will(key);
+            }
+            LinkEnd::Orderly(_) => self.release_will(key),
         }
         if matches!(end, LinkEnd::TakenOver { goes_on: true }) {
             return;
@@ -219,6 +221,8 @@ impl Broker {
         session.dialect = connect.dialect;
         session.expiry_s = expiry_s;
         session.queue.set_limits(connect.queue);
+        // Some MQTT-SN clients keep message ids as signed numbers: theirs stay below the sign.
+        session.window.set_id_max(if connect.dialect.is_sn() { 0x7FFF } else { u16::MAX });
         // Everything unacknowledged is sent again [MQTT-4.4.0-1].
         session.window.resend_all();
         session.link = Some(Link {

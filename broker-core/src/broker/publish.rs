@@ -185,6 +185,7 @@ impl Broker {
 
     /// Puts a message that the caller keeps into one session's queue, or counts why not.
     pub(super) fn enqueue(&mut self, key: Key<Session>, entry: Queued) -> Pushed {
+        self.work += 1;
         let session = self.sessions.get_mut(key).expect("the trie knows sessions only");
         if session.link.is_none() && entry.qos == QoS::AtMostOnce {
             self.stats.dropped_offline_qos0 += 1;

@@ -55,15 +55,28 @@ impl InFlight {
 }
 
 /// The window of outgoing QoS 1 and 2 messages.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Window {
     entries: VecDeque<InFlight>,
     last_id: u16,
+    /// The highest identifier that is given out.
+    id_max: u16,
     /// Entries whose `resend` is not `No`.
     to_resend: usize,
 }
 
+impl Default for Window {
+    fn default() -> Self {
+        Self { entries: VecDeque::new(), last_id: 0, id_max: u16::MAX, to_resend: 0 }
+    }
+}
+
 impl Window {
+    /// Sets the highest identifier that is given out from now on.
+    pub(crate) const fn set_id_max(&mut self, id_max: u16) {
+        self.id_max = id_max;
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -82,7 +95,7 @@ impl Window {
     /// [MQTT-2.3.1-4], [MQTT-4.3.2-1].
     ///
     /// # Panics
-    /// If all 65,535 identifiers are in use; windows are smaller.
+    /// If all identifiers are in use; windows are smaller.
     pub(crate) fn push(
         &mut self,
         message: MessageRef,
@@ -90,13 +103,13 @@ impl Window {
         qos: QoS,
         retain: bool,
     ) -> PacketId {
-        assert!(self.entries.len() < usize::from(u16::MAX), "the window is larger than its ids");
+        assert!(self.entries.len() < usize::from(self.id_max), "more in flight than there are ids");
         let stage = match qos {
             QoS::ExactlyOnce => Stage::Unreceived,
             QoS::AtLeastOnce | QoS::AtMostOnce => Stage::Unacknowledged,
         };
         loop {
-            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            self.last_id = if self.last_id >= self.id_max { 1 } else { self.last_id + 1 };
             if self.position(PacketId(self.last_id)).is_none() {
                 break;
             }
@@ -174,9 +187,13 @@ impl Window {
 
     fn position(&self, id: PacketId) -> Option<usize> {
         let front = self.entries.front()?;
-        // Identifiers run 1..=65535, so one step over zero is missing after a wrap.
-        let wrapped = id.0 < front.id.0;
-        let guess = usize::from(id.0.wrapping_sub(front.id.0)) - usize::from(wrapped && id.0 > 0);
+        let guess = if id.0 >= front.id.0 {
+            id.0 - front.id.0
+        } else {
+            // Behind the highest comes 1.
+            (self.id_max - front.id.0.min(self.id_max)).saturating_add(id.0)
+        };
+        let guess = usize::from(guess);
         let last = self.entries.len() - 1;
         // Entries that were acknowledged out of order leave gaps: the entry stands at or before the
         // guess, by as many places as are missing.

@@ -27,7 +27,7 @@ use tracing::{debug, info};
 
 use super::address::{Address, Path};
 use super::limiter::{Meter, Rate};
-use super::peer::{ConnectedAs, Inbound, Peer, State};
+use super::peer::{ConnectedAs, Inbound, MSG_ID_MAX, Peer, State};
 use super::registry::Registry;
 use super::{After, Owner, SnGateway, Timer, return_code, sleep};
 
@@ -385,8 +385,8 @@ impl SnGateway {
             exchange: None,
             corrected: None,
             last_qos0: None,
-            id_offset: self.rng.u16(..u16::MAX),
-            last_register_id: self.rng.u16(..),
+            id_offset: self.rng.u16(..MSG_ID_MAX),
+            last_register_id: self.rng.u16(..MSG_ID_MAX),
             connected_as: ConnectedAs { clean_session: true, keep_alive_s: 0, ended_by: None },
             untouched: false,
             heard_at: Instant::default(),

@@ -14,6 +14,9 @@ use super::limiter::Meter;
 use super::registry::Registry;
 use super::settings::Quirks;
 
+/// The highest MsgId of ours: there are clients that keep them as signed numbers.
+pub(super) const MSG_ID_MAX: u16 = 0x7FFF;
+
 /// A client with its session, connected or not.
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -114,24 +117,27 @@ pub(super) struct Seen {
 
 impl Peer {
     /// The MsgId on the wire of a packet identifier of the broker.
+    ///
+    /// Identifiers of MQTT-SN sessions stay below 0x8000, and are turned among themselves; those left
+    /// from a time when the session spoke MQTT are what they are.
     pub(super) fn wire_id(&self, id: PacketId) -> u16 {
-        let shifted = (u32::from(id.0) - 1 + u32::from(self.id_offset)) % u32::from(u16::MAX);
-        u16::try_from(shifted + 1).expect("below 65,536")
+        if id.0 == 0 || id.0 > MSG_ID_MAX {
+            return id.0;
+        }
+        (id.0 - 1 + self.id_offset) % MSG_ID_MAX + 1
     }
 
     /// The packet identifier of the broker behind a MsgId; 0 stays 0, which names nothing.
     pub(super) fn packet_id(&self, wire_id: u16) -> PacketId {
-        if wire_id == 0 {
-            return PacketId(0);
+        if wire_id == 0 || wire_id > MSG_ID_MAX {
+            return PacketId(wire_id);
         }
-        let modulus = u32::from(u16::MAX);
-        let shifted = (u32::from(wire_id) - 1 + modulus - u32::from(self.id_offset)) % modulus;
-        PacketId(u16::try_from(shifted + 1).expect("below 65,536"))
+        PacketId((wire_id - 1 + MSG_ID_MAX - self.id_offset) % MSG_ID_MAX + 1)
     }
 
     /// A MsgId for the next REGISTER.
     pub(super) fn next_register_id(&mut self) -> u16 {
-        self.last_register_id = self.last_register_id.checked_add(1).unwrap_or(1);
+        self.last_register_id = self.last_register_id % MSG_ID_MAX + 1;
         self.last_register_id
     }
 
@@ -194,9 +200,9 @@ pub(super) mod tests {
 
     #[test]
     fn wire_ids_and_packet_ids_are_one_to_one_and_never_zero() {
-        for offset in [0, 1, 4_711, 65_533, 65_534] {
+        for offset in [0, 1, 4_711, MSG_ID_MAX - 2, MSG_ID_MAX - 1] {
             let peer = peer(offset);
-            for id in [1, 2, 65_534, 65_535] {
+            for id in [1, 2, MSG_ID_MAX - 1, MSG_ID_MAX, MSG_ID_MAX + 1, 65_535] {
                 let wire = peer.wire_id(PacketId(id));
                 assert_ne!(wire, 0);
                 assert_eq!(peer.packet_id(wire), PacketId(id), "offset {offset}");

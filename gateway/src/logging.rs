@@ -1,0 +1,165 @@
+//! The log: lines on stderr, for people or for programs.
+//!
+//! Writing happens on a thread of its own, so that a reader of stderr that stops reading does not
+//! stop the loop; what does not fit into its queue is dropped and counted. Of each kind of line
+//! (each place in the code) only so many a second are written, because outsiders can cause many of
+//! them; the rest is summed up.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::callsite::Identifier;
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Metadata, Subscriber, warn};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::layer::{Context, Filter, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
+
+use crate::config::{LogFormat, LogLevel, LogSettings};
+
+/// Lines that wait to be written.
+const QUEUE_LINES: usize = 16_384;
+
+/// Kinds of lines that are told apart; there are some fifty.
+const KINDS_MAX: usize = 1_024;
+
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// Keeps the log going; when it is dropped what waits is written.
+pub struct Log {
+    limiter: Limiter,
+    guard: Option<WorkerGuard>,
+}
+
+impl Log {
+    /// Begins to write the log.
+    pub fn start(settings: &LogSettings, lines_per_s: u32) -> Self {
+        let (writer, guard) = NonBlockingBuilder::default()
+            .buffered_lines_limit(QUEUE_LINES)
+            .lossy(true)
+            .thread_name("log")
+            .finish(io::stderr());
+        let level = match settings.level {
+            LogLevel::Error => LevelFilter::ERROR,
+            LogLevel::Warn => LevelFilter::WARN,
+            LogLevel::Info => LevelFilter::INFO,
+            LogLevel::Debug => LevelFilter::DEBUG,
+            LogLevel::Trace => LevelFilter::TRACE,
+        };
+        let layer = match settings.format {
+            LogFormat::Text => text(writer).boxed(),
+            LogFormat::Json => fmt::layer().json().with_writer(writer).boxed(),
+        };
+        let limiter = Limiter::new(lines_per_s);
+        let limited = layer.with_filter(limiter.clone()).with_filter(level);
+        // Fails only if somebody has begun a log before, as tests in one process do.
+        let _ = tracing_subscriber::registry().with(limited).try_init();
+        Self { limiter, guard: Some(guard) }
+    }
+
+    /// Tells how many lines were left out. To be called now and then; costs nothing if none were.
+    pub fn sum_up(&self) {
+        if !self.limiter.has_suppressed.load(Ordering::Relaxed) {
+            return;
+        }
+        for ((module, line), lines) in self.limiter.take_suppressed(Instant::now()) {
+            warn!(target: SUMMARY, lines, module, line, "lines of one kind were left out");
+        }
+    }
+
+    /// Writes what waits, before the process ends without dropping anything.
+    pub fn flush(&mut self) {
+        self.guard = None;
+    }
+}
+
+fn text<S>(writer: NonBlocking) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+{
+    fmt::layer().with_target(false).with_ansi(false).with_writer(writer)
+}
+
+/// How many lines of one kind were written in this second, and how many were not.
+#[derive(Debug)]
+struct Kind {
+    since: Instant,
+    written: u32,
+    suppressed: u64,
+    place: (&'static str, u32),
+}
+
+/// Lets so many lines of each kind through in a second.
+#[derive(Clone, Debug)]
+struct Limiter {
+    lines_per_s: u32,
+    kinds: Arc<Mutex<HashMap<Identifier, Kind>>>,
+    /// Whether any kind has lines that were left out and not summed up.
+    has_suppressed: Arc<AtomicBool>,
+}
+
+impl Limiter {
+    fn new(lines_per_s: u32) -> Self {
+        Self { lines_per_s, kinds: Arc::default(), has_suppressed: Arc::default() }
+    }
+
+    fn admit(&self, metadata: &'static Metadata<'static>, now: Instant) -> bool {
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        if kinds.len() >= KINDS_MAX && !kinds.contains_key(&metadata.callsite()) {
+            return true;
+        }
+        let kind = kinds.entry(metadata.callsite()).or_insert_with(|| Kind {
+            since: now,
+            written: 0,
+            suppressed: 0,
+            place: (metadata.target(), metadata.line().unwrap_or(0)),
+        });
+        if now - kind.since >= WINDOW {
+            kind.since = now;
+            kind.written = 0;
+        }
+        let has_room = kind.written < self.lines_per_s;
+        if has_room {
+            kind.written += 1;
+        } else {
+            kind.suppressed += 1;
+            self.has_suppressed.store(true, Ordering::Relaxed);
+        }
+        has_room
+    }
+
+    /// The places whose lines were left out until a second ago, with how many.
+    fn take_suppressed(&self, now: Instant) -> Vec<((&'static str, u32), u64)> {
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = Vec::new();
+        let mut is_rest = false;
+        for kind in kinds.values_mut().filter(|kind| kind.suppressed > 0) {
+            if now - kind.since >= WINDOW {
+                taken.push((kind.place, std::mem::take(&mut kind.suppressed)));
+            } else {
+                is_rest = true;
+            }
+        }
+        self.has_suppressed.store(is_rest, Ordering::Relaxed);
+        taken.sort_unstable();
+        taken
+    }
+}
+
+impl<S: Subscriber> Filter<S> for Limiter {
+    fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        true
+    }
+
+    fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
+        // Lines that sum up others are few by themselves.
+        event.metadata().target() == SUMMARY || self.admit(event.metadata(), Instant::now())
+    }
+}
+
+/// The target of lines that sum up others.
+const SUMMARY: &str = "mqtt_sn_gw::log";

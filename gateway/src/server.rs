@@ -1,0 +1,239 @@
+//! The server: one thread, one loop, turns of fixed phases.
+//!
+//! ```text
+//! 1. read    sockets that are ready, each within a budget; what is not finished comes again
+//! 2. time    the broker's, the MQTT-SN machine's and the links' own deadlines
+//! 3. decide  the broker's outputs, a slice of them: encoded into buffers of links and ports
+//! 4. write   one system call per dirty link, one batch of datagrams per port
+//! 5. sleep   until something happens or is due; not at all while anything is left over
+//! ```
+//!
+//! This file is the only place where broker, MQTT-SN machine and sockets meet. The borrows are
+//! those of distinct fields; each phase stands in a file of its own.
+
+mod clock;
+mod dispatch;
+mod read;
+mod settings;
+mod start;
+mod stop;
+mod sys;
+mod tcp;
+mod token;
+mod udp;
+mod write;
+
+use std::io;
+use std::time::Duration;
+
+use broker_core::Broker;
+use broker_core::hash::HashMap;
+use broker_core::key::Key;
+use broker_core::mqtt;
+use broker_core::time::{Instant, Now};
+use mio::{Events, Poll, Token};
+use signal_hook_mio::v1_0::Signals;
+
+use crate::config::Config;
+use crate::logging::Log;
+use crate::net::listener::TcpListenerPort;
+use crate::net::outbuf::BlockPool;
+use crate::net::udp::ReceiveBatch;
+use crate::sn::SnGateway;
+
+use clock::Clock;
+pub use start::StartError;
+use stop::Phase;
+use tcp::{Links, TcpLink};
+use token::Place;
+use udp::SnPort;
+
+/// Events taken from the kernel at once.
+const EVENTS: usize = 1_024;
+
+/// Outputs of the broker that one turn hands on before it looks at the sockets again, so that a
+/// wide topic cannot keep a sensor waiting for more than about a millisecond.
+const OUTPUTS_PER_TURN: usize = 2_048;
+
+/// Octets read at once.
+const READ_BYTES: usize = 64 << 10;
+
+/// Everything that serves.
+pub struct Server {
+    poll: Poll,
+    signals: Signals,
+    clock: Clock,
+    broker: Broker,
+    sn: SnGateway,
+    sn_topic_ids_max: u16,
+    mqtt: mqtt::Settings,
+    limits: NetLimits,
+
+    listeners: Vec<Listener>,
+    ports: Vec<SnPort>,
+    links: Links,
+    /// Links that may have something to read, each once.
+    readable: Vec<Key<TcpLink>>,
+    /// Links that have something to write, each once.
+    dirty: Vec<Key<TcpLink>>,
+    /// Kept for their memory between two turns.
+    round: Vec<Key<TcpLink>>,
+    read_buffer: Box<[u8]>,
+    datagrams: ReceiveBatch,
+    blocks: BlockPool,
+
+    phase: Phase,
+    /// Whether the broker had more to say than one turn hands on.
+    has_more_outputs: bool,
+    traffic: Traffic,
+    log: Log,
+}
+
+/// A TCP listener and whether somebody may wait there.
+struct Listener {
+    port: TcpListenerPort,
+    is_ready: bool,
+    /// When to try again after the descriptors had run out.
+    retry_at: Option<Instant>,
+}
+
+/// Bounds on connections.
+#[derive(Clone, Copy, Debug)]
+struct NetLimits {
+    connections: usize,
+    /// Connections that have not sent their CONNECT, from one source and in all.
+    unidentified_per_source: u32,
+    unidentified: usize,
+    connect_timeout: Duration,
+    write_stall: Duration,
+}
+
+/// What went over the links, for `$SYS`.
+#[derive(Clone, Debug, Default)]
+struct Traffic {
+    /// Packets by type, received and sent.
+    received: [u64; 16],
+    sent: [u64; 16],
+    refused_connections: u64,
+    timed_out_connections: u64,
+    stalled_links: u64,
+    violations: u64,
+    /// The largest packet, and the longest time from accept to CONNECT.
+    packet_bytes_max: u64,
+    connect_time_max: Duration,
+    /// The longest turn so far, and since the last round of `$SYS`.
+    turn_max: Duration,
+    turn_max_recent: Duration,
+}
+
+impl Server {
+    /// Binds everything that the configuration names.
+    ///
+    /// # Errors
+    /// The first address that could not be bound, with what to do about it.
+    pub fn start(config: &Config, log: Log) -> Result<Self, StartError> {
+        start::start(config, log)
+    }
+
+    /// The line that tells others where everything is bound.
+    pub fn ready_line(&self) -> String {
+        let list = |addresses: Vec<String>| addresses.join(",");
+        let mqtt = self.listeners.iter().map(|listener| listener.port.address().to_string());
+        let sn = self.ports.iter().map(|port| port.address().to_string());
+        let mut line = "ready".to_owned();
+        for (kind, addresses) in [("mqtt", mqtt.collect()), ("mqtt-sn", sn.collect::<Vec<_>>())] {
+            let addresses: Vec<String> = addresses;
+            if !addresses.is_empty() {
+                line += &format!(" {kind}={}", list(addresses));
+            }
+        }
+        line
+    }
+
+    /// Serves until told to stop.
+    ///
+    /// # Errors
+    /// The machine refuses to tell of events; nothing else ends it.
+    pub fn run(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        while self.phase != Phase::Stopped {
+            let timeout = self.sleep_time();
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => result?,
+            }
+            let begin = std::time::Instant::now();
+            for event in &events {
+                self.note(event.token(), event);
+            }
+            let now = self.clock.now();
+            self.turn(now);
+            self.log.sum_up();
+            let took = begin.elapsed();
+            self.traffic.turn_max = self.traffic.turn_max.max(took);
+            self.traffic.turn_max_recent = self.traffic.turn_max_recent.max(took);
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, now: Now) {
+        self.read_sockets(now);
+        self.broker.handle_timeout(now);
+        self.sn.handle_timeout(now, &mut self.broker);
+        self.handle_net_timeouts(now);
+        self.dispatch_outputs(now);
+        self.write_sockets(now);
+        self.broker.set_external_memory(self.memory());
+        self.go_on_stopping(now);
+    }
+
+    /// Notes what an event says; the work is done in the turn.
+    fn note(&mut self, token: Token, event: &mio::event::Event) {
+        match token::place(token) {
+            Place::Signals => self.handle_signals(),
+            Place::Listener(index) => {
+                if let Some(listener) = self.listeners.get_mut(index) {
+                    listener.is_ready = true;
+                }
+            }
+            Place::Port { index, socket } => {
+                if let Some(port) = self.ports.get_mut(index) {
+                    port.note(socket, event);
+                }
+            }
+            Place::Link(key) => self.note_link(key, event),
+        }
+    }
+
+    /// How long nothing will happen by itself.
+    fn sleep_time(&mut self) -> Option<Duration> {
+        if self.has_more_outputs || self.has_unread() || self.has_unwritten() {
+            return Some(Duration::ZERO);
+        }
+        let deadline = [
+            self.broker.next_timeout(),
+            self.sn.next_timeout(),
+            self.links.next_deadline(),
+            self.listeners.iter().filter_map(|listener| listener.retry_at).min(),
+            self.stop_deadline(),
+        ];
+        let deadline = deadline.into_iter().flatten().min()?;
+        let now = self.clock.now().mono;
+        // A tick of the timers more, so that what is due then is due when we wake.
+        Some(if deadline <= now { Duration::ZERO } else { deadline.since(now) })
+    }
+
+    /// Memory in use outside the broker, in octets.
+    fn memory(&self) -> u64 {
+        let ports: usize = self.ports.iter().map(SnPort::memory).sum();
+        let total = self.links.memory()
+            + self.sn.usage().memory_bytes
+            + self.blocks.spare_bytes()
+            + ports
+            + self.read_buffer.len();
+        total as u64
+    }
+}
+
+/// How many connections that have not said who they are each source has.
+type Sources = HashMap<std::net::IpAddr, u32>;

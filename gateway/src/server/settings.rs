@@ -1,0 +1,176 @@
+//! What the configuration means to each part.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use broker_core::api::{Overflow, QueueLimits};
+use broker_core::limits::{BrokerConfig, Durability, Limits};
+use broker_core::mqtt::{self, Versions};
+use broker_core::topic::{TopicBuf, TopicName};
+
+use super::NetLimits;
+use crate::config::{Config, ListenerKind, QueueOverflow, WakeRebind};
+use crate::sn;
+
+/// Descriptors that are kept free of connections: listeners, the log, whatever libraries open.
+const SPARE_DESCRIPTORS: u64 = 64;
+
+/// CONNECTs of MQTT-SN clients that may wait for their will or a probe at once.
+const HANDSHAKES_MAX: usize = 10_000;
+
+pub(super) fn broker(config: &Config, seed: u64) -> BrokerConfig {
+    let limits = &config.limits;
+    BrokerConfig {
+        limits: Limits {
+            memory_bytes: limits.memory_bytes,
+            sessions_max: limits.sessions as usize,
+            filters_per_session_max: limits.filters_per_session as usize,
+            topic_levels_max: limits.topic_levels as usize,
+            client_id_bytes_max: usize::from(limits.client_id_bytes),
+            retained_messages_max: limits.retained_messages as usize,
+            retained_bytes_max: limits.retained_bytes,
+            session_expiry_max_s: limits.session_expiry_s,
+            inflight_max: limits.inflight,
+            received_ids_max: usize::from(u16::MAX),
+        },
+        durability: Durability::Memory,
+        sys_interval: match config.sys.interval_s {
+            0 => None,
+            seconds => Some(Duration::from_secs(u64::from(seconds))),
+        },
+        version: format!("mqtt-sn-gw version {}", env!("CARGO_PKG_VERSION")),
+        seed,
+    }
+}
+
+pub(super) fn mqtt(config: &Config) -> mqtt::Settings {
+    let limits = &config.limits;
+    mqtt::Settings {
+        // The wire of MQTT 5.0 is there, the rest of it is not: its clients are told to come with
+        // 3.1.1.
+        versions: Versions { mqtt31: true, mqtt311: true, mqtt5: false },
+        packet_bytes_max: limits.packet_bytes,
+        connect_packet_bytes_max: limits.connect_packet_bytes,
+        client_id_bytes_max: usize::from(limits.client_id_bytes),
+        window: limits.inflight,
+        session_expiry_s: u32::MAX,
+        queue: queue(config, limits.queue_messages, None),
+        ..mqtt::Settings::default()
+    }
+}
+
+pub(super) fn net(config: &Config, descriptors: u64) -> NetLimits {
+    let limits = &config.limits;
+    let room = usize::try_from(descriptors.saturating_sub(SPARE_DESCRIPTORS)).unwrap_or(usize::MAX);
+    let connections = limits.connections.map_or(room, |max| room.min(max as usize)).max(1);
+    NetLimits {
+        connections,
+        unidentified_per_source: limits.connections_per_source_unidentified,
+        unidentified: (connections / 4).max(1),
+        connect_timeout: Duration::from_secs(u64::from(limits.connect_timeout_s)),
+        write_stall: Duration::from_secs(u64::from(limits.write_stall_s)),
+    }
+}
+
+/// Bounds of a session's queue. Sensors that sleep keep the newest (D6) unless the configuration
+/// says otherwise for all.
+fn queue(config: &Config, paused_qos0_messages: u32, overflow: Option<Overflow>) -> QueueLimits {
+    let limits = &config.limits;
+    let configured = match limits.queue_overflow {
+        QueueOverflow::RejectNew => Overflow::RejectNew,
+        QueueOverflow::DropOldest => Overflow::DropOldest,
+        QueueOverflow::Disconnect => Overflow::Disconnect,
+    };
+    QueueLimits {
+        messages_max: limits.queue_messages,
+        bytes_max: limits.queue_bytes,
+        paused_qos0_messages_max: paused_qos0_messages,
+        overflow: overflow.unwrap_or(configured),
+    }
+}
+
+pub(super) fn sn(config: &Config) -> sn::Settings {
+    let section = &config.mqtt_sn;
+    let (predefined, predefined_for) = predefined(config);
+    sn::Settings {
+        gateway_id: section.gateway_id,
+        retry: sn::Retry { after: millis(section.retry_ms), times: section.retry_max },
+        awake_retry: sn::Retry {
+            after: millis(section.awake_retry_ms),
+            times: section.awake_retry_max,
+        },
+        advertise_s: section.advertise_s,
+        handshake_timeout: millis(section.handshake_timeout_ms),
+        handshakes_max: HANDSHAKES_MAX,
+        wake_rebind: match section.wake_rebind {
+            WakeRebind::SameIp => sn::Rebind::SameIp,
+            WakeRebind::Any => sn::Rebind::Any,
+            WakeRebind::Never => sn::Rebind::Never,
+        },
+        takeover_probe: millis(section.takeover_probe_ms),
+        qos_minus_one: section.qos_minus_one,
+        qos_minus_one_names: section.qos_minus_one_names,
+        qos_minus_one_per_s: section.qos_minus_one_per_s,
+        deduplicate: section.deduplicate,
+        will_on_reconnect: section.will_on_reconnect,
+        congestion_pause: millis(section.congestion_pause_ms),
+        unknown_answers_per_s: section.unknown_answers_per_s,
+        unknown_answers_per_source: section.unknown_answers_per_source,
+        unknown_answers_window: seconds(section.unknown_answers_window_s),
+        searchgw_per_s: section.searchgw_per_s,
+        messages_per_wake: section.messages_per_wake,
+        idle_timeout: seconds(section.idle_timeout_s),
+        queue: queue(config, section.sleep_queue_qos0_messages, Some(Overflow::DropOldest)),
+        client_id_bytes_max: usize::from(config.limits.client_id_bytes),
+        topic_ids_max: config.limits.topic_ids_per_client,
+        nodes_per_forwarder: section.nodes_per_forwarder,
+        forwarders: config.forwarders.clone(),
+        max_datagram: Vec::new(),
+        predefined,
+        predefined_for,
+        quirks: quirks(config),
+    }
+}
+
+/// What an MQTT-SN listener may send at most.
+pub(super) const fn max_datagram(kind: &ListenerKind) -> Option<u16> {
+    match kind {
+        ListenerKind::Mqtt => None,
+        ListenerKind::MqttSn(listener) => Some(listener.max_datagram),
+    }
+}
+
+type Topics = BTreeMap<u16, TopicBuf>;
+
+fn predefined(config: &Config) -> (Topics, BTreeMap<String, Topics>) {
+    let mut for_all = Topics::new();
+    let mut for_one: BTreeMap<String, Topics> = BTreeMap::new();
+    for entry in &config.predefined {
+        let topic = TopicName::new(&entry.topic).expect("the configuration has checked it");
+        let topics = match &entry.client {
+            None => &mut for_all,
+            Some(client) => for_one.entry(client.clone()).or_default(),
+        };
+        topics.insert(entry.id, TopicBuf::from(topic));
+    }
+    (for_all, for_one)
+}
+
+fn quirks(config: &Config) -> BTreeMap<String, sn::Quirks> {
+    let quirks = |client: &crate::config::ClientSettings| sn::Quirks {
+        max_datagram: client.max_datagram,
+        retry_after: client.retry_ms.map(millis),
+        swap_topic_id_octets: client.swap_topic_id_octets,
+        no_dup: client.no_dup,
+        no_register: client.no_register,
+    };
+    config.clients.iter().map(|client| (client.id.clone(), quirks(client))).collect()
+}
+
+fn millis(millis: u32) -> Duration {
+    Duration::from_millis(u64::from(millis))
+}
+
+fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(u64::from(seconds))
+}

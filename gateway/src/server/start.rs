@@ -1,0 +1,205 @@
+//! The start: everything is bound, or nothing is served.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use broker_core::Broker;
+use broker_core::key::Key;
+use mio::{Interest, Poll};
+use signal_hook_mio::v1_0::Signals;
+use tracing::{debug, info, warn};
+
+use super::clock::Clock;
+use super::stop::{self, Phase};
+use super::tcp::{Links, TcpLink};
+use super::token::{self, Place, SN_LINKS};
+use super::udp::SnPort;
+use super::{Listener, READ_BYTES, Server, Traffic, settings};
+use crate::config::{self, Config, ListenerKind, SnListener};
+use crate::logging::Log;
+use crate::net;
+use crate::net::listener::TcpListenerPort;
+use crate::net::outbuf::BlockPool;
+use crate::net::udp::{GroupRequest, ReceiveBatch, UdpOptions, UdpPort};
+use crate::sn::SnGateway;
+
+/// Why nothing is served: what, and what would help.
+#[derive(Debug)]
+pub struct StartError {
+    what: String,
+    right: String,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n    {}", self.what, self.right)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+pub(super) fn start(config: &Config, log: Log) -> Result<Server, StartError> {
+    let descriptors = net::raise_descriptor_limit().map_err(|error| machine(&error))?;
+    let poll = Poll::new().map_err(|error| machine(&error))?;
+    let mut signals = Signals::new(stop::SIGNALS).map_err(|error| machine(&error))?;
+    let token = token::token(Place::Signals);
+    poll.registry()
+        .register(&mut signals, token, Interest::READABLE)
+        .map_err(|error| machine(&error))?;
+
+    let mut listeners = Vec::new();
+    let mut ports = Vec::new();
+    let mut sn_settings = settings::sn(config);
+    for listener in &config.listeners {
+        match &listener.kind {
+            ListenerKind::Mqtt => listeners.extend(bind_tcp(&poll, listener, listeners.len())?),
+            ListenerKind::MqttSn(sn) => {
+                if let Some(port) = bind_udp(&poll, listener, sn, ports.len())? {
+                    ports.push(port);
+                    sn_settings.max_datagram.extend(settings::max_datagram(&listener.kind));
+                }
+            }
+        }
+    }
+
+    let mut clock = Clock::new();
+    let now = clock.now();
+    let seed = rand_seed().map_err(|error| machine(&error))?;
+    let limits = settings::net(config, descriptors.soft);
+    let sn_topic_ids_max = sn_settings.topic_ids_max;
+    info!(
+        memory_bytes = config.limits.memory_bytes,
+        sessions = config.limits.sessions,
+        connections = limits.connections,
+        packet_bytes = config.limits.packet_bytes,
+        queue_messages = config.limits.queue_messages,
+        "limits"
+    );
+    Ok(Server {
+        broker: Broker::new(settings::broker(config, seed), now),
+        sn: SnGateway::new(sn_settings, SN_LINKS, now, seed.rotate_left(32)),
+        sn_topic_ids_max,
+        mqtt: settings::mqtt(config),
+        limits,
+        poll,
+        signals,
+        clock,
+        listeners,
+        ports,
+        links: Links::new(seed.rotate_left(16)),
+        readable: Vec::<Key<TcpLink>>::new(),
+        dirty: Vec::new(),
+        round: Vec::new(),
+        read_buffer: vec![0; READ_BYTES].into_boxed_slice(),
+        datagrams: ReceiveBatch::new(),
+        blocks: BlockPool::new(),
+        phase: Phase::Serving,
+        has_more_outputs: false,
+        traffic: Traffic::default(),
+        log,
+    })
+}
+
+fn bind_tcp(
+    poll: &Poll,
+    listener: &config::Listener,
+    index: usize,
+) -> Result<Option<Listener>, StartError> {
+    let mut port = match TcpListenerPort::bind(listener.bind) {
+        Ok(port) => port,
+        Err(error) => return unbound(listener, "mqtt", "TCP", &error).map(|()| None),
+    };
+    let token = token::token(Place::Listener(index));
+    poll.registry()
+        .register(&mut port, token, Interest::READABLE)
+        .map_err(|error| machine(&error))?;
+    info!(address = %port.address(), "MQTT");
+    Ok(Some(Listener { port, is_ready: true, retry_at: None }))
+}
+
+fn bind_udp(
+    poll: &Poll,
+    listener: &config::Listener,
+    sn: &SnListener,
+    index: usize,
+) -> Result<Option<SnPort>, StartError> {
+    let options =
+        UdpOptions { multicast_ttl: u32::from(sn.multicast_ttl), ..UdpOptions::default() };
+    let mut port = match UdpPort::bind(listener.bind, &options) {
+        Ok(port) => port,
+        Err(error) => return unbound(listener, "mqtt-sn", "UDP", &error).map(|()| None),
+    };
+    for group in &sn.multicast {
+        let request = GroupRequest {
+            group: group.address,
+            interface: group.interface.map(net::interface_name),
+            port: None,
+        };
+        // Discovery is a convenience: without it clients that know the address are served.
+        match port.join(&request) {
+            Ok(joined) => info!(group = %joined.address, "MQTT-SN discovery"),
+            Err(error) => warn!(%group, %error, "a multicast group is left out"),
+        }
+    }
+    port.register(poll.registry(), |socket| token::token(Place::Port { index, socket }))
+        .map_err(|error| machine(&error))?;
+    info!(address = %port.address(), "MQTT-SN");
+    Ok(Some(SnPort::new(port)))
+}
+
+/// An address that could not be bound: an error, unless it was only there by default and the
+/// machine does not have it.
+fn unbound(
+    listener: &config::Listener,
+    kind: &str,
+    transport: &str,
+    error: &io::Error,
+) -> Result<(), StartError> {
+    let address = listener.bind;
+    let is_missing = matches!(
+        error.raw_os_error(),
+        Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT)
+    );
+    if listener.optional && is_missing {
+        debug!(%address, "this machine has no such address");
+        return Ok(());
+    }
+    Err(StartError {
+        what: format!("cannot listen on {address} ({kind}): {error}"),
+        right: advice(address, kind, transport, error),
+    })
+}
+
+fn advice(address: SocketAddr, kind: &str, transport: &str, error: &io::Error) -> String {
+    let port = address.port();
+    match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => format!(
+            "another program has {transport} port {port}: stop it (`ss -lp 'sport = :{port}'` tells \
+             which), or choose another port: --{kind} {}",
+            SocketAddr::new(address.ip(), port.checked_add(1).unwrap_or(1883))
+        ),
+        Some(libc::EACCES) => {
+            format!("ports below 1024 are for root: choose another, --{kind} {}:1883", address.ip())
+        }
+        Some(libc::EADDRNOTAVAIL) => {
+            "choose an address of this machine (`ip address` lists them)".to_owned()
+        }
+        Some(_) | None => "choose another address".to_owned(),
+    }
+}
+
+/// The machine refuses what every program needs.
+fn machine(error: &io::Error) -> StartError {
+    StartError {
+        what: format!("cannot start: {error}"),
+        right: "see that the process may open files (`ulimit -n`) and sockets".to_owned(),
+    }
+}
+
+/// Randomness for hashers and message ids.
+fn rand_seed() -> io::Result<u64> {
+    let mut octets = [0; 8];
+    io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut octets)?;
+    Ok(u64::from_ne_bytes(octets))
+}

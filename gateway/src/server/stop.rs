@@ -1,0 +1,95 @@
+//! Signals, and the end.
+//!
+//! SIGTERM and SIGINT: nothing new is taken, clients that listen are told, what waits is written,
+//! and the process ends with status 0. A second signal ends it at once.
+
+use std::time::Duration;
+
+use broker_core::reason::ReasonCode;
+use broker_core::time::{Instant, Now};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use tracing::{info, warn};
+
+use super::Server;
+use super::tcp::LinkState;
+
+/// How long clients have to take what they are told.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The exit status after a second signal.
+const EXIT_AT_ONCE: i32 = 1;
+
+/// Signals that are handled. SIGHUP asks others to read their configuration again; this version
+/// says that it does not, instead of dying of it.
+pub(super) const SIGNALS: [i32; 3] = [SIGTERM, SIGINT, SIGHUP];
+
+/// Where the process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Serving,
+    /// Asked to stop; clients are told in the next turn.
+    Asked,
+    /// Told; what waits is written until then at the latest.
+    Draining(Instant),
+    Stopped,
+}
+
+impl Server {
+    pub(super) fn handle_signals(&mut self) {
+        for signal in self.signals.pending() {
+            match (signal, self.phase) {
+                (SIGHUP, _) => warn!("SIGHUP: this version reads its configuration at start only"),
+                (_, Phase::Serving) => self.phase = Phase::Asked,
+                (_, Phase::Asked | Phase::Draining(_) | Phase::Stopped) => {
+                    warn!("stopping at once");
+                    self.log.flush();
+                    std::process::exit(EXIT_AT_ONCE);
+                }
+            }
+        }
+    }
+
+    pub(super) fn stop_deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Draining(until) => Some(until),
+            Phase::Asked => Some(Instant::default()),
+            Phase::Serving | Phase::Stopped => None,
+        }
+    }
+
+    /// Does what is to be done next if the end was asked for.
+    pub(super) fn go_on_stopping(&mut self, now: Now) {
+        match self.phase {
+            Phase::Serving | Phase::Stopped => {}
+            Phase::Asked => {
+                info!("stopping");
+                self.say_farewell(now);
+                self.phase = Phase::Draining(now.mono + PATIENCE);
+                self.go_on_stopping(now);
+            }
+            Phase::Draining(until) => {
+                let is_done = self.links.iter().all(|(_, link)| link.out.is_empty());
+                if is_done || now.mono >= until {
+                    info!("stopped");
+                    self.phase = Phase::Stopped;
+                }
+            }
+        }
+    }
+
+    fn say_farewell(&mut self, now: Now) {
+        self.sn.shut_down();
+        self.write_ports();
+        let keys: Vec<_> = self.links.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            let Self { links, blocks, .. } = self;
+            let Some(link) = links.get_mut(key) else { continue };
+            if link.state == LinkState::Open {
+                let mut out = link.out.writer(blocks);
+                let _ = link.conn.close(ReasonCode::ServerShuttingDown, &mut out);
+            }
+            self.begin_closing(now, key);
+        }
+        self.write_sockets(now);
+    }
+}

@@ -1,0 +1,296 @@
+//! TCP links: one MQTT client each, from accept to close.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use broker_core::api::Credit;
+use broker_core::hash;
+use broker_core::key::{Arena, Key};
+use broker_core::mqtt::ServerConn;
+use broker_core::time::Instant;
+use mio::net::TcpStream;
+
+use super::Sources;
+use crate::net::outbuf::OutBuf;
+
+/// Octets that may wait on a link before it takes no more messages; what waits in the session's
+/// queue instead costs twelve octets a message, however many clients it is for.
+pub(super) const OUT_HIGH: usize = 64 << 10;
+
+/// Octets that may wait on a link before nothing more is read from it: answers are never dropped,
+/// so who reads none of them may not ask for more.
+pub(super) const OUT_MAX: usize = 256 << 10;
+
+/// How long a link that was closed by us may take to take what it was told.
+pub(super) const FAREWELL: Duration = Duration::from_secs(3);
+
+/// One MQTT client.
+pub(super) struct TcpLink {
+    pub(super) stream: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) accepted_at: Instant,
+    pub(super) conn: ServerConn,
+    /// What was read and not heard yet: the beginning of a packet, or packets that a turn had no
+    /// time for.
+    pub(super) inbox: Vec<u8>,
+    /// Whether it is the latter.
+    pub(super) has_unheard: bool,
+    pub(super) out: OutBuf,
+    pub(super) credit: Credit,
+    pub(super) state: LinkState,
+    /// Stands in the list of links that may be readable.
+    pub(super) is_readable: bool,
+    /// Whether the last read left octets in the kernel.
+    pub(super) has_unread: bool,
+    /// The peer sends no more: reading goes on until the end is seen.
+    pub(super) peer_closed: bool,
+    /// Stands in the list of links that have something to write.
+    pub(super) is_dirty: bool,
+    /// The kernel had no room: an event will tell when it has.
+    pub(super) is_blocked: bool,
+    /// Whether the event loop was asked for that.
+    pub(super) watches_writable: bool,
+    /// Without credit because too much waits here.
+    pub(super) is_held: bool,
+    /// Counted among those that have not said who they are.
+    pub(super) is_unidentified: bool,
+    /// When it last took anything while blocked.
+    pub(super) progress_at: Instant,
+    /// How much of its buffers is accounted for.
+    pub(super) charged: usize,
+}
+
+/// How far the life of a link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LinkState {
+    /// It talks.
+    Open,
+    /// It is over for the broker: what waits is written, then the writing side is closed.
+    Closing,
+    /// All is said; we wait for the client's end, so that what we said is not lost on it.
+    Lingering,
+}
+
+/// All TCP links, and when something is due with one of them.
+pub(super) struct Links {
+    arena: Arena<TcpLink>,
+    /// Links that have to send their CONNECT by then, in the order of their deadlines.
+    unidentified: VecDeque<(Instant, Key<TcpLink>)>,
+    unidentified_count: usize,
+    sources: Sources,
+    /// Links that are blocked, and when to look whether they took anything.
+    blocked: VecDeque<(Instant, Key<TcpLink>)>,
+    /// Links that are being closed, and when that has to be over.
+    farewells: VecDeque<(Instant, Key<TcpLink>)>,
+    buffer_bytes: usize,
+}
+
+/// What is due with a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// It has not sent its CONNECT.
+    Connect,
+    /// It may have taken nothing for too long.
+    Stall,
+    /// It was closed and is still there.
+    Farewell,
+}
+
+impl Links {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            arena: Arena::new(),
+            unidentified: VecDeque::new(),
+            unidentified_count: 0,
+            sources: hash::map(seed),
+            blocked: VecDeque::new(),
+            farewells: VecDeque::new(),
+            buffer_bytes: 0,
+        }
+    }
+
+    pub(super) fn get_mut(&mut self, key: Key<TcpLink>) -> Option<&mut TcpLink> {
+        self.arena.get_mut(key)
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.arena.len()
+    }
+
+    pub(super) const fn unidentified(&self) -> usize {
+        self.unidentified_count
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Key<TcpLink>, &TcpLink)> {
+        self.arena.iter()
+    }
+
+    /// A connection that was accepted; it has until `connect_by` to send its CONNECT.
+    pub(super) fn insert(
+        &mut self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        now: Instant,
+        connect_by: Instant,
+    ) -> Key<TcpLink> {
+        let key = self.arena.insert(TcpLink {
+            stream,
+            peer,
+            accepted_at: now,
+            conn: ServerConn::new(),
+            inbox: Vec::new(),
+            has_unheard: false,
+            out: OutBuf::default(),
+            credit: Credit::Paused,
+            state: LinkState::Open,
+            is_readable: false,
+            has_unread: false,
+            peer_closed: false,
+            is_dirty: false,
+            is_blocked: false,
+            watches_writable: false,
+            is_held: false,
+            is_unidentified: true,
+            progress_at: Instant::default(),
+            charged: 0,
+        });
+        self.unidentified.push_back((connect_by, key));
+        self.unidentified_count += 1;
+        *self.sources.entry(peer.ip()).or_insert(0) += 1;
+        key
+    }
+
+    /// The connection is gone, and its descriptor is closed with what is returned.
+    pub(super) fn remove(&mut self, key: Key<TcpLink>) -> Option<TcpLink> {
+        self.identified(key);
+        let link = self.arena.remove(key)?;
+        self.buffer_bytes -= link.charged;
+        Some(link)
+    }
+
+    /// The link has said who it is, or will never.
+    pub(super) fn identified(&mut self, key: Key<TcpLink>) {
+        let Some(link) = self.arena.get_mut(key) else { return };
+        if !core::mem::take(&mut link.is_unidentified) {
+            return;
+        }
+        self.unidentified_count -= 1;
+        let source = link.peer.ip();
+        if let Some(count) = self.sources.get_mut(&source) {
+            *count -= 1;
+            if *count == 0 {
+                self.sources.remove(&source);
+            }
+        }
+    }
+
+    /// Connections from a source that have not said who they are.
+    pub(super) fn unidentified_from(&self, source: IpAddr) -> u32 {
+        self.sources.get(&source).copied().unwrap_or(0)
+    }
+
+    /// The link that has waited longest of those from `source` that have not said who they are, if
+    /// it was accepted before `accepted_before`. Looks at no more than `steps` links.
+    pub(super) fn oldest_unidentified(
+        &self,
+        source: IpAddr,
+        deadline_before: Instant,
+        steps: usize,
+    ) -> Option<Key<TcpLink>> {
+        self.unidentified
+            .iter()
+            .take(steps)
+            .take_while(|(deadline, _)| *deadline < deadline_before)
+            .map(|(_, key)| *key)
+            .find(|key| {
+                self.arena
+                    .get(*key)
+                    .is_some_and(|link| link.is_unidentified && link.peer.ip() == source)
+            })
+    }
+
+    /// The kernel has no room for the link; it is looked at again at `check_at`.
+    pub(super) fn block(&mut self, key: Key<TcpLink>, now: Instant, check_at: Instant) {
+        if let Some(link) = self.arena.get_mut(key) {
+            link.is_blocked = true;
+            link.progress_at = now;
+            self.blocked.push_back((check_at, key));
+        }
+    }
+
+    /// Another look at a link that is still blocked.
+    pub(super) fn check_again(&mut self, key: Key<TcpLink>, at: Instant) {
+        self.blocked.push_back((at, key));
+    }
+
+    /// The link is being closed, and has to be gone by then.
+    pub(super) fn begin_farewell(&mut self, key: Key<TcpLink>, until: Instant) {
+        self.farewells.push_back((until, key));
+    }
+
+    /// The next link with which something is due.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<(Due, Key<TcpLink>)> {
+        let Self { unidentified, blocked, farewells, .. } = self;
+        for (queue, due) in
+            [(unidentified, Due::Connect), (blocked, Due::Stall), (farewells, Due::Farewell)]
+        {
+            if queue.front().is_some_and(|(deadline, _)| *deadline <= now) {
+                return queue.pop_front().map(|(_, key)| (due, key));
+            }
+        }
+        None
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        [&self.unidentified, &self.blocked, &self.farewells]
+            .into_iter()
+            .filter_map(|queue| queue.front().map(|(deadline, _)| *deadline))
+            .min()
+    }
+
+    /// Takes the buffers of a link into account as they are now.
+    pub(super) fn charge(&mut self, key: Key<TcpLink>) {
+        if let Some(link) = self.arena.get_mut(key) {
+            let bytes = link.inbox.capacity() + link.out.len() + link.conn.memory();
+            self.buffer_bytes += bytes;
+            self.buffer_bytes -= core::mem::replace(&mut link.charged, bytes);
+        }
+    }
+
+    /// Octets that wait to be written, read, or to become whole.
+    pub(super) const fn buffer_bytes(&self) -> usize {
+        self.buffer_bytes
+    }
+
+    /// Memory held by all links, in octets.
+    pub(super) const fn memory(&self) -> usize {
+        /// The place in the arena, the queues, and what the kernel is not asked to count.
+        const PER_LINK: usize = size_of::<TcpLink>() + 64;
+        self.arena.places() * PER_LINK + self.buffer_bytes
+    }
+}
+
+impl TcpLink {
+    /// Reads once. `None`: nothing is there now.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            match self.stream.read(buffer) {
+                Ok(count) => return Ok(Some(count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether it may be read from.
+    pub(super) fn may_read(&self) -> bool {
+        match self.state {
+            LinkState::Open => self.out.len() < OUT_MAX,
+            LinkState::Lingering => true,
+            LinkState::Closing => false,
+        }
+    }
+}

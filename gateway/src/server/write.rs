@@ -1,0 +1,179 @@
+//! Phase 4: what goes out, and the deadlines of links.
+
+use std::net::Shutdown;
+
+use broker_core::key::Key;
+use broker_core::time::Now;
+use mio::Interest;
+use tracing::{debug, warn};
+
+use super::Server;
+use super::tcp::{Due, FAREWELL, LinkState, OUT_HIGH, TcpLink};
+use super::token::{self, Place};
+use crate::net::outbuf::Flush;
+
+impl Server {
+    pub(super) fn write_sockets(&mut self, now: Now) {
+        self.write_ports();
+        let mut round = core::mem::take(&mut self.round);
+        round.append(&mut self.dirty);
+        for key in round.drain(..) {
+            if let Some(link) = self.links.get_mut(key) {
+                link.is_dirty = false;
+                self.write_link(now, key);
+                self.links.charge(key);
+            }
+        }
+        self.round = round;
+    }
+
+    pub(super) fn has_unwritten(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    pub(super) fn mark_dirty(&mut self, key: Key<TcpLink>) {
+        if let Some(link) = self.links.get_mut(key)
+            && !link.is_dirty
+        {
+            link.is_dirty = true;
+            self.dirty.push(key);
+        }
+    }
+
+    /// One write, and what follows from it.
+    fn write_link(&mut self, now: Now, key: Key<TcpLink>) {
+        let Self { links, blocks, broker, .. } = self;
+        let Some(link) = links.get_mut(key) else { return };
+        if link.is_blocked {
+            return;
+        }
+        let before = link.out.len();
+        let flushed = link.out.write_to(&mut link.stream, blocks);
+        let written = before - link.out.len();
+        broker.stats_mut().bytes_sent += written as u64;
+        if written > 0 {
+            link.progress_at = now.mono;
+        }
+        match flushed {
+            Ok(Flush::Done) => {
+                self.watch_writable(key, false);
+                self.go_on_with(now, key);
+            }
+            Ok(Flush::More) => {
+                self.mark_dirty(key);
+                self.go_on_with(now, key);
+            }
+            Ok(Flush::Blocked) => {
+                if self.watch_writable(key, true) {
+                    let check_at = now.mono + self.limits.write_stall;
+                    self.links.block(key, now.mono, check_at);
+                }
+            }
+            Err(error) => {
+                debug!(peer = %link.peer, %error, "connection broken");
+                self.lose_link(now, key);
+            }
+        }
+    }
+
+    /// A link has room again: its session may send, and the client be read from.
+    fn go_on_with(&mut self, now: Now, key: Key<TcpLink>) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        match link.state {
+            LinkState::Open => {
+                if link.is_held && link.out.len() < OUT_HIGH / 2 {
+                    link.is_held = false;
+                    let credit = link.credit;
+                    self.broker.set_credit(token::link_id(key), credit);
+                    self.has_more_outputs = true;
+                }
+                self.mark_readable(key);
+            }
+            LinkState::Closing if link.out.is_empty() => self.linger(now, key),
+            LinkState::Closing | LinkState::Lingering => {}
+        }
+    }
+
+    /// Asks for an event when a link can be written to, or no longer for it; `false` if it was so.
+    fn watch_writable(&mut self, key: Key<TcpLink>, wanted: bool) -> bool {
+        let Some(link) = self.links.get_mut(key) else { return false };
+        if link.watches_writable == wanted {
+            link.is_blocked = wanted;
+            return wanted;
+        }
+        link.watches_writable = wanted;
+        let interest =
+            if wanted { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        let token = token::token(Place::Link(key));
+        if let Err(error) = self.poll.registry().reregister(&mut link.stream, token, interest) {
+            warn!(peer = %link.peer, %error, "a connection cannot be watched any more");
+        }
+        wanted
+    }
+
+    /// The link is over for the broker: what waits is written, then it is closed.
+    pub(super) fn begin_closing(&mut self, now: Now, key: Key<TcpLink>) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        if link.state != LinkState::Open {
+            return;
+        }
+        link.state = LinkState::Closing;
+        link.inbox = Vec::new();
+        link.has_unheard = false;
+        self.links.identified(key);
+        self.links.begin_farewell(key, now.mono + FAREWELL);
+        self.mark_dirty(key);
+    }
+
+    /// All is said. The client is to see that, so its last octets are read before the descriptor is
+    /// closed: closing over unread octets would take ours back from the client.
+    fn linger(&mut self, now: Now, key: Key<TcpLink>) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        link.state = LinkState::Lingering;
+        link.has_unread = true;
+        if link.peer_closed || link.stream.shutdown(Shutdown::Write).is_err() {
+            self.lose_link(now, key);
+        } else {
+            self.mark_readable(key);
+        }
+    }
+
+    /// Closes a link at once.
+    pub(super) fn drop_link(&mut self, key: Key<TcpLink>) {
+        if let Some(mut link) = self.links.remove(key) {
+            link.out.clear(&mut self.blocks);
+            // Closing takes the descriptor out of the event loop; an event on its way finds an old
+            // generation.
+            let _ = self.poll.registry().deregister(&mut link.stream);
+        }
+    }
+
+    pub(super) fn handle_net_timeouts(&mut self, now: Now) {
+        while let Some((due, key)) = self.links.pop_due(now.mono) {
+            let Some(link) = self.links.get_mut(key) else { continue };
+            match due {
+                Due::Connect if link.is_unidentified => {
+                    self.traffic.timed_out_connections += 1;
+                    debug!(peer = %link.peer, "no CONNECT in time");
+                    self.drop_link(key);
+                }
+                Due::Farewell => self.lose_link(now, key),
+                Due::Stall if link.is_blocked => self.check_stall(now, key),
+                Due::Connect | Due::Stall => {}
+            }
+        }
+    }
+
+    /// A link that is blocked took nothing for too long, or is looked at again later.
+    fn check_stall(&mut self, now: Now, key: Key<TcpLink>) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        let deadline = link.progress_at + self.limits.write_stall;
+        if deadline > now.mono {
+            self.links.check_again(key, deadline);
+            return;
+        }
+        self.traffic.stalled_links += 1;
+        warn!(peer = %link.peer, "client takes nothing any more, connection closed");
+        self.lose_link(now, key);
+    }
+}
