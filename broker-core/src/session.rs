@@ -38,7 +38,8 @@ pub(crate) struct Session {
     pub(crate) subscriptions: Vec<NodeId>,
     /// Retained messages that are still to be looked up for new subscriptions, oldest first.
     pub(crate) replays: Vec<Replay>,
-    pub(crate) will: Option<StoredWill>,
+    /// Boxed, as most sessions have none.
+    pub(crate) will: Option<Box<StoredWill>>,
     /// Set while it stands in the broker's list of sessions that have something to send.
     pub(crate) is_ready: bool,
     /// The publication that was last routed here, and where its target stands, so that overlapping
@@ -145,5 +146,17 @@ impl Session {
             None if can_replay => true,
             None => matches!(link.credit, Credit::UntilDrained(_)) && self.window.is_empty(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hundred thousand sessions are to fit into a few dozen MiB.
+    #[test]
+    fn an_idle_session_is_small() {
+        let size = size_of::<Session>();
+        assert!(size <= 320, "{size} octets");
     }
 }

@@ -57,7 +57,7 @@ impl Broker {
     pub(super) fn set_will(&mut self, key: Key<Session>, will: StoredWill) {
         self.forget_will(key);
         self.wills.bytes += will.memory() as u64;
-        self.session(key).will = Some(will);
+        self.session(key).will = Some(Box::new(will));
     }
 
     pub(super) fn forget_will(&mut self, key: Key<Session>) {
@@ -222,7 +222,7 @@ impl Broker {
                 self.wills.bytes -= will.memory() as u64;
                 will
             }
-            None => StoredWill::empty(),
+            None => Box::new(StoredWill::empty()),
         };
         match change {
             WillChange::Topic { topic, qos, retain } => {
