@@ -204,7 +204,7 @@ impl Trie {
         true
     }
 
-    /// Calls `found` for every subscription that matches `topic`; a session with overlapping
+    /// Calls `found` for every subscription that matches `topic` [MQTT-3.3.2-3]; a session with overlapping
     /// filters is found once for each.
     pub(crate) fn matches(&mut self, topic: TopicName<'_>, mut found: impl FnMut(&Subscriber)) {
         let mut here = core::mem::take(&mut self.frontier);

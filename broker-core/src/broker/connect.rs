@@ -1,4 +1,7 @@
 //! The beginning and the end of links and sessions.
+//!
+//! State lasts as long as its session [MQTT-4.1.0-1], and a session at least as long as its link
+//! [MQTT-4.1.0-2].
 
 use core::time::Duration;
 
@@ -37,6 +40,7 @@ impl Broker {
             self.refuse(link, reason);
             return;
         }
+        // The request is judged before anything is discarded [MQTT-3.1.4-3].
         let resumed = existing.and_then(|key| self.resume(key, &connect));
         let (key, assigned_client_id) = match resumed {
             Some(key) => (key, None),
@@ -52,6 +56,7 @@ impl Broker {
             link,
             packet: Answer::ConnAck {
                 reason: ReasonCode::Success,
+                // Never after a clean start [MQTT-3.2.2-1].
                 session_present: resumed.is_some(),
                 assigned_client_id,
                 session_expiry_s,
@@ -59,7 +64,8 @@ impl Broker {
         });
     }
 
-    /// The client ends its link [MQTT-3.14.4-3].
+    /// The client ends its link [MQTT-3.14.4-3]; should it not close its end, we do
+    /// [MQTT-3.14.4-1].
     pub(super) fn disconnect(&mut self, key: Key<Session>, link: LinkId, disconnect: Disconnect) {
         if let Some(expiry_s) = disconnect.session_expiry_s {
             let limit = self.config.limits.session_expiry_max_s;

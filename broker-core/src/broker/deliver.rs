@@ -1,8 +1,10 @@
 //! Deliveries: made when somebody asks for output, not before.
 //!
-//! Sessions that have something to send, and whose links have credit, stand in a line. The one in
-//! front is sent a burst, then it goes to the end; so a wide fan-out is cut into slices wherever
-//! the caller likes, and a slow reader never stands in the line at all.
+//! A session's messages leave in the order in which they were accepted, whatever their topics
+//! [MQTT-4.6.0-5], [MQTT-4.6.0-6]. Sessions that have something to send, and whose links have
+//! credit, stand in a line. The one in front is sent a burst, then it goes to the end; so a wide
+//! fan-out is cut into slices wherever the caller likes, and a slow reader never stands in the line
+//! at all.
 
 use super::Broker;
 use crate::api::{Ack, AckKind, Credit, Delivery, LinkId, Outgoing, Output, PacketId, QoS};
@@ -169,7 +171,8 @@ impl Broker {
         Some(entry)
     }
 
-    /// A message is sent for the first time: at QoS 0 it is gone with that, else it is in flight.
+    /// A message is sent for the first time, without DUP [MQTT-4.3.3-1]: at QoS 0 it is gone with
+    /// that, else it is in flight.
     fn send_first(&mut self, key: Key<Session>, entry: Queued) -> Draft {
         let Queued { message, ids, qos, retain } = entry;
         let id = if qos == QoS::AtMostOnce {
@@ -228,6 +231,7 @@ impl Broker {
             }
             let qos = message.qos().min(replay.options.qos);
             let ids = IdSet::one(replay.identifier);
+            // With the RETAIN flag, which live messages do not have [MQTT-3.3.1-8].
             self.enqueue(key, Queued { message: reference, ids, qos, retain: true });
         }
         self.stats.replay_steps += u64::from(before - *steps);

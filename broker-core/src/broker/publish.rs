@@ -1,4 +1,9 @@
-//! Publications: accepted, stored once, put into the queue of every session that subscribed.
+//! Publications: accepted, stored once, put into the queue of every session that subscribed
+//! [MQTT-4.5.0-1].
+//!
+//! Whoever publishes is answered by QoS: not at all, with PUBACK, with PUBREC [MQTT-3.3.4-1]. What
+//! goes out is a publication of its own: its DUP flag and its identifier have nothing to do with
+//! those that came in [MQTT-3.3.1-3].
 
 use super::Broker;
 use super::connect::LinkEnd;
@@ -45,6 +50,9 @@ impl Broker {
             self.answer(Control::ack(link, Ack { kind: AckKind::PubRec, id, reason, token }));
             return;
         }
+        // A refusal that the client cannot be told is an ordinary acknowledgement [MQTT-3.3.5-2];
+        // an identifier of QoS 1 that was used before means a new message [MQTT-4.3.2-2], and so
+        // does one of QoS 2 that was released [MQTT-2.3.1-2].
         let reason = self.accept(&publish, Origin::Session(key));
         if self.sessions.get(key).is_none() {
             // Its own queue was full and it is to be disconnected for that.
@@ -84,7 +92,9 @@ impl Broker {
         self.accept(publish, Origin::Nobody);
     }
 
-    /// One step of a QoS 1 or 2 handshake.
+    /// One step of a QoS 1 or 2 handshake. Clients are to take these steps in the order in which
+    /// they were sent messages; those that do not are served all the same [MQTT-4.6.0-2],
+    /// [MQTT-4.6.0-3], [MQTT-4.6.0-4].
     pub(super) fn acknowledge(&mut self, key: Key<Session>, link: LinkId, ack: Ack) {
         let id = ack.id;
         let stage = self.session(key).window.get(id).map(|entry| entry.stage);
@@ -151,6 +161,7 @@ impl Broker {
         let targets = core::mem::take(&mut self.targets);
         for target in &targets {
             let retain = new.retain && target.retain_as_published;
+            // The lower of published and granted [MQTT-3.8.4-6].
             let qos = new.qos.min(target.qos);
             let entry = Queued { message, ids: target.ids, qos, retain };
             if self.enqueue(target.session, entry) == Pushed::RejectedAndDisconnect {
@@ -159,6 +170,7 @@ impl Broker {
         }
         self.targets = targets;
         self.targets.clear();
+        // Without the flag what is retained stays as it is [MQTT-3.3.1-12].
         if new.retain {
             self.retain(new.topic, message, new.payload.as_octets().is_empty());
         }
@@ -187,6 +199,7 @@ impl Broker {
     pub(super) fn enqueue(&mut self, key: Key<Session>, entry: Queued) -> Pushed {
         self.work += 1;
         let session = self.sessions.get_mut(key).expect("the trie knows sessions only");
+        // A session without a link collects QoS 1 and 2 [MQTT-3.1.2-5].
         if session.link.is_none() && entry.qos == QoS::AtMostOnce {
             self.stats.dropped_offline_qos0 += 1;
             self.id_sets.release(entry.ids);
@@ -298,7 +311,8 @@ impl Broker {
         })
     }
 
-    /// Makes a message the retained one of its topic [MQTT-3.3.1-5]; without a payload it only
+    /// Makes a message the retained one of its topic, at QoS 0 too [MQTT-3.3.1-5], [MQTT-3.3.1-7].
+    /// It belongs to no session and outlives them all [MQTT-3.1.2-7]. Without a payload it only
     /// removes the one that was [MQTT-3.3.1-10], [MQTT-3.3.1-11].
     fn retain(&mut self, topic: TopicName<'_>, message: MessageRef, is_empty: bool) {
         if is_empty {

@@ -1,4 +1,8 @@
 //! Subscriptions come and go.
+//!
+//! Filters with wildcards are served [MQTT-3.8.3-2]. Who gives a subscription up gets nothing new
+//! by it [MQTT-3.10.4-2]; deliveries that were begun are finished, as they hang on the session and
+//! not on the subscription [MQTT-3.10.4-3].
 
 use super::Broker;
 use super::output::{Answer, Control};
@@ -13,8 +17,8 @@ use crate::topic::{self, TopicFilter};
 use crate::trie::Subscriber;
 
 impl Broker {
-    /// Each filter is granted or refused by itself; one answer holds a code for each, in their
-    /// order [MQTT-3.8.4-4], [MQTT-3.8.4-5], [MQTT-3.9.3-1].
+    /// Always answered [MQTT-3.8.4-1]. Each filter is granted or refused by itself; one answer
+    /// holds a code for each, in their order [MQTT-3.8.4-4], [MQTT-3.8.4-5], [MQTT-3.9.3-1].
     pub(super) fn subscribe(&mut self, key: Key<Session>, link: LinkId, subscribe: &Subscribe<'_>) {
         let reasons = subscribe
             .requests
