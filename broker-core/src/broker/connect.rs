@@ -65,8 +65,8 @@ impl Broker {
             let limit = self.config.limits.session_expiry_max_s;
             self.session(key).expiry_s = expiry_s.min(limit);
         }
-        self.end_link(key, LinkEnd::Orderly(disconnect));
         self.control.push_back(Control::Close { link, reason: ReasonCode::Success });
+        self.end_link(key, LinkEnd::Orderly(disconnect));
     }
 
     /// Takes the link off its session, deals with the will, and lets the session end or wait.
@@ -178,9 +178,9 @@ impl Broker {
             let goes_on =
                 session.dialect.is_sn() && connect.dialect.is_sn() && !connect.clean_start;
             self.stats.takeovers += 1;
-            self.end_link(key, LinkEnd::TakenOver { goes_on });
             let reason = ReasonCode::SessionTakenOver;
             self.control.push_back(Control::Close { link: old, reason });
+            self.end_link(key, LinkEnd::TakenOver { goes_on });
         }
         self.sessions.get(key)?;
         if connect.clean_start {
