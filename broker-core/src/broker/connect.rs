@@ -225,6 +225,7 @@ impl Broker {
             id: link,
             credit: connect.credit,
             greeted: false,
+            subscribing: 0,
             keep_alive: None,
             keep_alive_timer: None,
             last_seen,
