@@ -458,7 +458,8 @@ pub enum Output<'a> {
         /// Why.
         reason: ReasonCode,
     },
-    /// A session has ended and everything that belongs to it may go.
+    /// A session has ended and everything that belongs to it may go. A link that it still had was
+    /// closed before.
     SessionEnded {
         /// Whose.
         client_id: &'a str,

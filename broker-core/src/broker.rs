@@ -203,14 +203,14 @@ impl Broker {
     }
 
     /// Sends the last step of one message in flight again; with `dup` as a repetition, without as
-    /// if it had never left.
-    pub fn resend(&mut self, link: LinkId, id: PacketId, dup: bool) {
-        let Some(key) = self.by_link.get(&link).copied() else { return };
+    /// if it had never left. `false` if no such message is in flight.
+    pub fn resend(&mut self, link: LinkId, id: PacketId, dup: bool) -> bool {
+        let Some(key) = self.by_link.get(&link).copied() else { return false };
         let session = self.sessions.get_mut(key).expect("a link belongs to a session");
         let how = if dup { Resend::Again } else { Resend::First };
-        if session.window.resend(id, how) {
-            self.make_ready(key);
-        }
+        let is_there = session.window.resend(id, how);
+        self.make_ready(key);
+        is_there
     }
 
     /// Does what a link wants after it was told something.
@@ -336,7 +336,8 @@ impl Broker {
             + self.external_memory
     }
 
-    fn is_out_of_memory(&self) -> bool {
+    /// Whether all memory is in use: what would take more of it is refused.
+    pub fn is_out_of_memory(&self) -> bool {
         self.memory() > self.config.limits.memory_bytes
     }
 

@@ -54,12 +54,23 @@ pub(crate) struct Link {
     pub(crate) credit: Credit,
     /// Nothing is delivered before the answer to CONNECT has left [MQTT-3.2.0-1].
     pub(crate) greeted: bool,
+    /// Answers to SUBSCRIBE that have not left. Nothing is delivered before them either: what
+    /// comes for a new subscription comes behind its answer, which may have to tell how the
+    /// message will be named (SN-023).
+    pub(crate) subscribing: u32,
     /// Silence after which it counts as lost.
     pub(crate) keep_alive: Option<Duration>,
     pub(crate) keep_alive_timer: Option<TimerId>,
     pub(crate) last_seen: Instant,
     /// Whether the will is published when another link takes the session over.
     pub(crate) will_on_takeover: bool,
+}
+
+impl Link {
+    /// Whether no answer is due that has to leave before the next message.
+    const fn is_open(&self) -> bool {
+        self.greeted && self.subscribing == 0
+    }
 }
 
 /// Retained messages that are being looked up for one subscription, in slices.
@@ -118,7 +129,7 @@ impl Session {
 
     /// Whether the link is there and may be sent messages now.
     pub(crate) fn has_credit(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| link.greeted && link.credit != Credit::Paused)
+        self.link.as_ref().is_some_and(|link| link.is_open() && link.credit != Credit::Paused)
     }
 
     /// Whether the link is there, without credit: a sleeping sensor or a slow reader.
@@ -133,7 +144,7 @@ impl Session {
             Credit::Paused => return false,
             Credit::Window(window) | Credit::UntilDrained(window) => window,
         };
-        if !link.greeted {
+        if !link.is_open() {
             return false;
         }
         let has_room = self.window.on_air() < usize::from(window);

@@ -71,9 +71,9 @@ impl Broker {
             let limit = self.config.limits.session_expiry_max_s;
             self.session(key).expiry_s = expiry_s.min(limit);
         }
-        self.end_link(key, LinkEnd::Orderly(disconnect));
-        // Behind the answers that still wait.
+        // Behind the answers that still wait, and before the end of the session.
         self.answer(Control::Close { link, reason: ReasonCode::Success });
+        self.end_link(key, LinkEnd::Orderly(disconnect));
     }
 
     /// Takes the link off its session, deals with the will, and lets the session end or wait.
@@ -133,7 +133,7 @@ impl Broker {
         }
         self.by_client_id.remove(&session.client_id);
         self.change();
-        self.control.push_back(Control::SessionEnded { client_id: session.client_id });
+        self.answer(Control::SessionEnded { client_id: session.client_id });
     }
 
     /// Whether the request may have a session at all.
@@ -186,9 +186,9 @@ impl Broker {
             let goes_on =
                 session.dialect.is_sn() && connect.dialect.is_sn() && !connect.clean_start;
             self.stats.takeovers += 1;
-            self.end_link(key, LinkEnd::TakenOver { goes_on });
             let reason = ReasonCode::SessionTakenOver;
             self.control.push_back(Control::Close { link: old, reason });
+            self.end_link(key, LinkEnd::TakenOver { goes_on });
         }
         self.sessions.get(key)?;
         if connect.clean_start {
@@ -235,6 +235,7 @@ impl Broker {
             id: link,
             credit: connect.credit,
             greeted: false,
+            subscribing: 0,
             keep_alive: None,
             keep_alive_timer: None,
             last_seen,

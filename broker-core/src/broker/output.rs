@@ -51,12 +51,10 @@ impl Control {
 }
 
 impl Broker {
-    /// Lends an answer. A link that is greeted by it has credit from here on.
+    /// Lends an answer. Deliveries that waited for it may follow.
     pub(super) fn lend_control(&mut self, control: Control) -> Output<'_> {
-        if let Control::Send { link, packet: Answer::ConnAck { reason, .. } } = &control
-            && !reason.is_error()
-        {
-            self.greet(*link);
+        if let Control::Send { link, packet } = &control {
+            self.let_deliveries_follow(*link, packet);
         }
         match self.lent_control.insert(control) {
             Control::Send { link, packet } => Output::Send { link: *link, packet: packet.lend() },
@@ -66,10 +64,15 @@ impl Broker {
         }
     }
 
-    fn greet(&mut self, link: LinkId) {
+    fn let_deliveries_follow(&mut self, link: LinkId, answer: &Answer) {
         let Some(key) = self.by_link.get(&link).copied() else { return };
-        if let Some(link) = &mut self.session(key).link {
-            link.greeted = true;
+        let Some(link) = &mut self.session(key).link else { return };
+        match answer {
+            Answer::ConnAck { .. } => link.greeted = true,
+            Answer::SubAck { .. } => link.subscribing -= 1,
+            Answer::Ack(_) | Answer::UnsubAck { .. } | Answer::WillAck { .. } | Answer::Pong => {
+                return;
+            }
         }
         self.make_ready(key);
     }

@@ -233,8 +233,8 @@ impl Broker {
             return;
         };
         let link = link.id;
-        self.end_link(key, LinkEnd::Lost);
         self.control.push_back(Control::Close { link, reason });
+        self.end_link(key, LinkEnd::Lost);
     }
 
     fn count_publish(&mut self, publish: &Publish<'_>) {

@@ -26,9 +26,11 @@ impl Broker {
             .map(|request| self.subscribe_one(key, request, subscribe.identifier))
             .collect();
         self.change();
+        if let Some(link) = &mut self.session(key).link {
+            link.subscribing += 1;
+        }
         let packet = Answer::SubAck { id: subscribe.id, token: subscribe.token, reasons };
         self.answer(Control::Send { link, packet });
-        self.make_ready(key);
     }
 
     /// Filters are compared character by character; one answer, also when nothing was there

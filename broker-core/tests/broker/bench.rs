@@ -64,6 +64,37 @@ pub(crate) const CLEAN: How = How {
 
 pub(crate) const PERSISTENT: How = How { clean: false, expiry_s: u32::MAX, ..CLEAN };
 
+impl How {
+    pub(crate) fn request<'a>(&self, client_id: &'a str) -> Incoming<'a> {
+        let will = match self.will {
+            Some((topic, payload, qos, retain)) => ConnectWill::Set(Will {
+                topic: name(topic),
+                payload: payload.as_bytes(),
+                qos,
+                retain,
+                delay_s: self.will_delay_s,
+                properties: Properties::EMPTY,
+            }),
+            None if self.keep_will => ConnectWill::Keep,
+            None => ConnectWill::None,
+        };
+        Incoming::Connect(Connect {
+            dialect: self.dialect,
+            client_id,
+            clean_start: self.clean,
+            session_expiry_s: self.expiry_s,
+            keep_alive: self.keep_alive,
+            will,
+            will_on_takeover: self.will_on_takeover,
+            user_name: None,
+            password: None,
+            credit: Credit::Window(self.window),
+            queue: self.queue,
+            properties: Properties::EMPTY,
+        })
+    }
+}
+
 pub(crate) struct Bench {
     pub(crate) broker: Broker,
     pub(crate) millis: u64,
@@ -100,35 +131,7 @@ impl Bench {
     pub(crate) fn connect(&mut self, client_id: &str, how: &How) -> LinkId {
         self.next_link += 1;
         let link = LinkId(self.next_link);
-        let will = match how.will {
-            Some((topic, payload, qos, retain)) => ConnectWill::Set(Will {
-                topic: name(topic),
-                payload: payload.as_bytes(),
-                qos,
-                retain,
-                delay_s: how.will_delay_s,
-                properties: Properties::EMPTY,
-            }),
-            None if how.keep_will => ConnectWill::Keep,
-            None => ConnectWill::None,
-        };
-        self.say(
-            link,
-            Incoming::Connect(Connect {
-                dialect: how.dialect,
-                client_id,
-                clean_start: how.clean,
-                session_expiry_s: how.expiry_s,
-                keep_alive: how.keep_alive,
-                will,
-                will_on_takeover: how.will_on_takeover,
-                user_name: None,
-                password: None,
-                credit: Credit::Window(how.window),
-                queue: how.queue,
-                properties: Properties::EMPTY,
-            }),
-        );
+        self.say(link, how.request(client_id));
         link
     }
 

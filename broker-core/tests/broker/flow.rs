@@ -54,7 +54,7 @@ fn a_message_in_flight_is_sent_again_or_given_up_on_demand() {
     bench.publish(publisher, "t", "1", Q2);
     bench.publish(publisher, "t", "2", Q1);
     bench.expect(sensor, &["t 1 q2 #1"]);
-    bench.broker.resend(sensor, PacketId(1), true);
+    assert!(bench.broker.resend(sensor, PacketId(1), true));
     bench.turn();
     bench.expect(sensor, &["t 1 q2 #1 dup"]);
     bench.broker.resend(sensor, PacketId(1), false);
@@ -69,6 +69,7 @@ fn a_message_in_flight_is_sent_again_or_given_up_on_demand() {
     bench.turn();
     bench.expect(sensor, &["t 2 q1 #2"]);
     assert_eq!(bench.broker.stats().dropped_unacknowledged, 1);
+    assert!(!bench.broker.resend(sensor, PacketId(1), true), "it is not in flight any more");
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use core::time::Duration;
 
-use broker_core::api::{AckKind, Dialect};
+use broker_core::api::{AckKind, Dialect, Disconnect, Incoming, LinkId, Output};
 use broker_core::limits::{BrokerConfig, Durability, Limits};
+use broker_core::reason::ReasonCode;
 
-use crate::bench::{Bench, CLEAN, How, PERSISTENT, Q1, Q2, config};
+use crate::bench::{Bench, CLEAN, How, PERSISTENT, Q0, Q1, Q2, config};
 
 /// [MQTT-3.1.2-4], [MQTT-3.1.2-6], [MQTT-3.2.2-1], [MQTT-3.2.2-2], [MQTT-3.2.2-3]
 #[test]
@@ -183,14 +184,50 @@ fn answers_wait_for_the_changes_that_they_promise() {
     bench.subscribe(link, "t", Q1);
     let subscribed = bench.broker.lsn();
     bench.publish(link, "t", "hi", Q1);
-    // The message itself does not wait, and what promises nothing does not wait either.
-    bench.expect(link, &["t hi q1 #1"]);
-    bench.say(link, broker_core::api::Incoming::Ping);
+    // The message waits for the answer that it belongs to; what promises nothing does not wait.
+    bench.expect(link, &[]);
+    bench.say(link, Incoming::Ping);
     bench.expect(link, &["pong"]);
     bench.broker.committed(subscribed);
     bench.turn();
-    bench.expect(link, &["suback #5 granted QoS 1"]);
+    bench.expect(link, &["suback #5 granted QoS 1", "t hi q1 #1"]);
     bench.broker.committed(bench.broker.lsn());
     bench.turn();
     bench.expect(link, &["puback #9 success"]);
+    // The next message does not wait for what it causes.
+    bench.publish(link, "t", "ho", Q0);
+    bench.expect(link, &["t ho q0"]);
+}
+
+/// Whoever keeps something for a client lets it go with the session, so the link has to go first.
+#[test]
+fn a_link_is_closed_before_its_session_ends() {
+    let check = |ends: &str, end: &dyn Fn(&mut Bench)| {
+        let mut bench = Bench::new();
+        let how = How { keep_alive: Some(Duration::from_secs(1)), ..CLEAN };
+        bench.join("c", &how);
+        end(&mut bench);
+        let mut order = Vec::new();
+        while let Some(output) = bench.broker.poll_output() {
+            match output {
+                Output::Close { .. } => order.push("closed"),
+                Output::SessionEnded { .. } => order.push("ended"),
+                Output::Send { .. } | Output::SysTick => {}
+            }
+        }
+        assert_eq!(order, ["closed", "ended"], "{ends}");
+    };
+    let link = LinkId(1);
+    check("silent", &|bench| {
+        bench.millis = 1_100;
+        bench.broker.handle_timeout(bench.now());
+    });
+    check("leaving", &|bench| {
+        let disconnect =
+            Disconnect { reason: ReasonCode::Success, keep_will: false, session_expiry_s: None };
+        bench.broker.handle(bench.now(), link, Incoming::Disconnect(disconnect));
+    });
+    check("taken over", &|bench| {
+        bench.broker.handle(bench.now(), LinkId(2), CLEAN.request("c"));
+    });
 }
