@@ -8,6 +8,8 @@ mod deliver;
 mod expire;
 mod output;
 mod publish;
+mod route;
+mod share;
 mod subscribe;
 mod sys;
 mod will;
@@ -21,6 +23,7 @@ use crate::limits::{BrokerConfig, Durability};
 use crate::message::MessageStore;
 use crate::retained::Retained;
 use crate::session::{Queued, Resend, Session};
+use crate::share::{ShareId, Shares};
 use crate::stats::{Stats, Usage};
 use crate::subscription_ids::IdSets;
 use crate::time::{Instant, Now};
@@ -30,7 +33,7 @@ use crate::trie::Trie;
 use deliver::Lent;
 use expire::Timer;
 use output::Control;
-use publish::Target;
+use route::Target;
 use sys::Sys;
 use will::Wills;
 
@@ -49,6 +52,7 @@ pub struct Broker {
     by_client_id: HashMap<Box<str>, Key<Session>>,
     by_link: HashMap<LinkId, Key<Session>>,
     trie: Trie,
+    shares: Shares,
     retained: Retained,
     /// Octets of retained messages, and how many of them are the server's own.
     retained_bytes: u64,
@@ -85,6 +89,7 @@ pub struct Broker {
     route: u64,
     /// Kept for their memory between two calls.
     targets: Vec<Target>,
+    matched_shares: Vec<ShareId>,
     dropped: Vec<Queued>,
     overflowed: Vec<Key<Session>>,
 
@@ -108,6 +113,7 @@ impl Broker {
             by_client_id: hash::map(seed ^ 0x11),
             by_link: hash::map(seed ^ 0x12),
             trie: Trie::new(seed ^ 0x13),
+            shares: Shares::new(config.shares.clone(), seed ^ 0x14),
             retained: Retained::default(),
             retained_bytes: 0,
             retained_reserved: 0,
@@ -129,6 +135,7 @@ impl Broker {
             work: 0,
             route: 0,
             targets: Vec::new(),
+            matched_shares: Vec::new(),
             dropped: Vec::new(),
             overflowed: Vec::new(),
             stats: Stats::default(),
@@ -310,6 +317,7 @@ impl Broker {
             sessions: self.sessions.len(),
             sessions_connected_max: self.connected_max,
             subscriptions: self.trie.len(),
+            shared_subscriptions: self.shares.len(),
             retained: self.retained.len(),
             retained_bytes: self.retained_bytes,
             messages: self.messages.len(),
@@ -330,6 +338,7 @@ impl Broker {
         self.messages.memory()
             + (self.sessions.places() * PER_SESSION) as u64
             + self.trie.memory()
+            + self.shares.memory()
             + self.retained.memory()
             + self.queued * size_of::<Queued>() as u64
             + self.wills.memory()

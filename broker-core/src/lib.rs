@@ -33,6 +33,7 @@
 //!     BrokerConfig {
 //!         limits: Limits::default(),
 //!         durability: Durability::Memory,
+//!         shares: Default::default(),
 //!         sys_interval: None,
 //!         version: "example".into(),
 //!         seed: 1,
@@ -95,6 +96,7 @@
 //! | [`api`] | the vocabulary: what links say and hear |
 //! | `broker` | the machine, a file per concern |
 //! | `session` | one client: queue, window, what it sent and did not release |
+//! | [`share`] | shared subscriptions: who of a group gets a message |
 //! | [`topic`], `trie`, `retained` | names and filters, who subscribed, the last message of a topic |
 //! | [`message`], [`property`], [`reason`] | what is carried |
 //! | [`mqtt`] | the wire of MQTT 3.1, 3.1.1 and 5.0 |
@@ -113,6 +115,7 @@ pub mod property;
 pub mod reason;
 mod retained;
 mod session;
+pub mod share;
 pub mod stats;
 mod subscription_ids;
 pub mod time;

@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::share::ShareStrategies;
+
 /// How the broker is set up. Everything that would otherwise be asked of the machine is here.
 #[derive(Clone, Debug)]
 pub struct BrokerConfig {
@@ -9,6 +11,8 @@ pub struct BrokerConfig {
     pub limits: Limits,
     /// What an acknowledgement waits for.
     pub durability: Durability,
+    /// How members of shared subscriptions are chosen.
+    pub shares: ShareStrategies,
     /// Time between two rounds of `$SYS` values; `None`: there are none.
     pub sys_interval: Option<Duration>,
     /// What `$SYS/broker/version` says.

@@ -16,6 +16,7 @@ use core::time::Duration;
 use crate::api::{Credit, Dialect, LinkId, QoS, QueueLimits, SubscriptionOptions};
 use crate::limits::REPLAY_AHEAD;
 use crate::retained::Cursor;
+use crate::share::{Ability, ShareId};
 use crate::time::Instant;
 use crate::timer::TimerId;
 use crate::topic::TopicBuf;
@@ -36,10 +37,14 @@ pub(crate) struct Session {
     pub(crate) received: ReceivedIds,
     /// Where its subscriptions hang in the trie.
     pub(crate) subscriptions: Vec<NodeId>,
+    /// Groups that it takes part in.
+    pub(crate) shares: Vec<ShareId>,
     /// Retained messages that are still to be looked up for new subscriptions, oldest first.
     pub(crate) replays: Vec<Replay>,
     /// Boxed, as most sessions have none.
     pub(crate) will: Option<Box<StoredWill>>,
+    /// Messages that did not fit into its queue.
+    pub(crate) dropped: u64,
     /// Set while it stands in the broker's list of sessions that have something to send.
     pub(crate) is_ready: bool,
     /// The publication that was last routed here, and where its target stands, so that overlapping
@@ -120,8 +125,10 @@ impl Session {
             window: Window::default(),
             received: ReceivedIds::default(),
             subscriptions: Vec::new(),
+            shares: Vec::new(),
             replays: Vec::new(),
             will: None,
+            dropped: 0,
             is_ready: false,
             routed: (0, 0),
         }
@@ -135,6 +142,25 @@ impl Session {
     /// Whether the link is there, without credit: a sleeping sensor or a slow reader.
     pub(crate) fn is_paused(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.credit == Credit::Paused)
+    }
+
+    /// How well it could take a message of this size from a group.
+    pub(crate) fn ability(&self, size: u64, qos: QoS) -> Ability {
+        let is_paused = self.is_paused();
+        let Some(link) = &self.link else {
+            let waits = qos > QoS::AtMostOnce && self.queue.has_room(size, qos, false);
+            return if waits { Ability::Later } else { Ability::None };
+        };
+        if !self.queue.has_room(size, qos, is_paused) {
+            return Ability::None;
+        }
+        let window = match link.credit {
+            Credit::Paused => return Ability::Later,
+            Credit::Window(window) | Credit::UntilDrained(window) => usize::from(window),
+        };
+        let is_free = self.queue.front().is_none()
+            && (qos == QoS::AtMostOnce || self.window.on_air() < window);
+        if is_free { Ability::Now } else { Ability::Soon }
     }
 
     /// Whether there is something that could be sent, or looked up to be sent, right now.
@@ -168,6 +194,6 @@ mod tests {
     #[test]
     fn an_idle_session_is_small() {
         let size = size_of::<Session>();
-        assert!(size <= 320, "{size} octets");
+        assert!(size <= 344, "{size} octets");
     }
 }

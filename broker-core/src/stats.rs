@@ -57,6 +57,11 @@ pub struct Stats {
     pub dropped_unacknowledged: u64,
     /// Messages that a dialect could not say to its client: too large, or no topic id.
     pub dropped_unsendable: u64,
+    /// Messages of shared subscriptions that no member could take.
+    pub dropped_unshared: u64,
+    /// Messages of shared subscriptions that were handed on from one member to another. None of them
+    /// is lost.
+    pub handed_on: u64,
     /// Messages that waited in a session when it ended.
     pub dropped_session_end: u64,
 
@@ -97,6 +102,7 @@ impl Stats {
             + self.dropped_unacknowledged
             + self.dropped_unsendable
             + self.dropped_session_end
+            + self.dropped_unshared
     }
 }
 
@@ -109,8 +115,10 @@ pub struct Usage {
     pub sessions: usize,
     /// The most sessions that were connected at once.
     pub sessions_connected_max: usize,
-    /// Subscriptions of all sessions.
+    /// Subscriptions of all sessions that get every message.
     pub subscriptions: usize,
+    /// Of these, subscriptions that share their messages with others.
+    pub shared_subscriptions: usize,
     /// Topics with a retained message, `$SYS` included.
     pub retained: usize,
     /// Octets of retained messages, `$SYS` not included.

@@ -10,13 +10,14 @@ use crate::api::SubscriptionOptions;
 use crate::hash::{self, HashMap};
 use crate::key::Key;
 use crate::session::Session;
+use crate::share::ShareId;
 use crate::topic::{TopicFilter, TopicName};
 
 /// A place in the trie: one filter that somebody subscribed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct NodeId(u32);
 
-const ROOT: NodeId = NodeId(0);
+pub(crate) const ROOT: NodeId = NodeId(0);
 const NO_NODE: NodeId = NodeId(u32::MAX);
 
 /// An interned level.
@@ -30,6 +31,15 @@ pub(crate) struct Subscriber {
     pub(crate) options: SubscriptionOptions,
     /// 0: none.
     pub(crate) identifier: u32,
+}
+
+/// Who a message goes to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Found<'a> {
+    /// This session.
+    Subscriber(&'a Subscriber),
+    /// One member of this group.
+    Share(ShareId),
 }
 
 /// How a node hangs on its parent.
@@ -50,15 +60,36 @@ struct Node {
     /// Literal children; `+` and `#` are not counted.
     literals: u32,
     subscribers: Vec<Subscriber>,
+    /// Groups that share this filter.
+    shares: Vec<ShareId>,
 }
 
 impl Node {
     const fn new(parent: NodeId, edge: Edge) -> Self {
-        Self { parent, edge, plus: NO_NODE, hash: NO_NODE, literals: 0, subscribers: Vec::new() }
+        Self {
+            parent,
+            edge,
+            plus: NO_NODE,
+            hash: NO_NODE,
+            literals: 0,
+            subscribers: Vec::new(),
+            shares: Vec::new(),
+        }
+    }
+
+    /// Tells who is to be found here.
+    fn tell(&self, found: &mut impl FnMut(Found<'_>)) {
+        for subscriber in &self.subscribers {
+            found(Found::Subscriber(subscriber));
+        }
+        for share in &self.shares {
+            found(Found::Share(*share));
+        }
     }
 
     fn is_unused(&self) -> bool {
         self.subscribers.is_empty()
+            && self.shares.is_empty()
             && self.literals == 0
             && self.plus == NO_NODE
             && self.hash == NO_NODE
@@ -154,14 +185,7 @@ impl Trie {
         filter: TopicFilter<'_>,
         subscriber: Subscriber,
     ) -> (NodeId, bool) {
-        let mut node = ROOT;
-        for level in filter.levels() {
-            node = match level {
-                "#" => self.wildcard_child(node, Edge::Hash),
-                "+" => self.wildcard_child(node, Edge::Plus),
-                literal => self.literal_child(node, literal),
-            };
-        }
+        let node = self.node(filter);
         let subscribers = &mut self.nodes[node.0 as usize].subscribers;
         if let Some(position) = self.positions.get(&(node, subscriber.session)) {
             subscribers[*position as usize] = subscriber;
@@ -171,6 +195,34 @@ impl Trie {
         subscribers.push(subscriber);
         self.positions.insert((node, subscriber.session), position);
         (node, true)
+    }
+
+    /// The place of a filter, made if it is not there. Somebody has to be put there.
+    pub(crate) fn node(&mut self, filter: TopicFilter<'_>) -> NodeId {
+        let mut node = ROOT;
+        for level in filter.levels() {
+            node = match level {
+                "#" => self.wildcard_child(node, Edge::Hash),
+                "+" => self.wildcard_child(node, Edge::Plus),
+                literal => self.literal_child(node, literal),
+            };
+        }
+        node
+    }
+
+    /// A group shares the filter of this place from now on.
+    pub(crate) fn add_share(&mut self, node: NodeId, share: ShareId) {
+        self.nodes[node.0 as usize].shares.push(share);
+    }
+
+    /// The group does not any more.
+    pub(crate) fn remove_share(&mut self, node: NodeId, share: ShareId) {
+        let shares = &mut self.nodes[node.0 as usize].shares;
+        shares.retain(|held| *held != share);
+        if shares.is_empty() {
+            *shares = Vec::new();
+        }
+        self.prune(node);
     }
 
     /// The place of a filter, if somebody subscribed to exactly it [MQTT-3.10.4-1].
@@ -204,9 +256,10 @@ impl Trie {
         true
     }
 
-    /// Calls `found` for every subscription that matches `topic` [MQTT-3.3.2-3]; a session with overlapping
+    /// Calls `found` for every subscription, and for every group of them, that matches `topic`
+    /// [MQTT-3.3.2-3]; a session with overlapping
     /// filters is found once for each.
-    pub(crate) fn matches(&mut self, topic: TopicName<'_>, mut found: impl FnMut(&Subscriber)) {
+    pub(crate) fn matches(&mut self, topic: TopicName<'_>, mut found: impl FnMut(Found<'_>)) {
         let mut here = core::mem::take(&mut self.frontier);
         let mut below = core::mem::take(&mut self.next_frontier);
         here.clear();
@@ -219,7 +272,7 @@ impl Trie {
             for node in &here {
                 let Node { plus, hash, literals, .. } = self.nodes[node.0 as usize];
                 if wildcards && hash != NO_NODE {
-                    self.nodes[hash.0 as usize].subscribers.iter().for_each(&mut found);
+                    self.nodes[hash.0 as usize].tell(&mut found);
                 }
                 if wildcards && plus != NO_NODE {
                     below.push(plus);
@@ -238,11 +291,11 @@ impl Trie {
             }
         }
         for node in &here {
-            let Node { hash, subscribers, .. } = &self.nodes[node.0 as usize];
-            subscribers.iter().for_each(&mut found);
+            let here = &self.nodes[node.0 as usize];
+            here.tell(&mut found);
             // `#` also matches the level above it [MQTT-4.7.1-2].
-            if *hash != NO_NODE {
-                self.nodes[hash.0 as usize].subscribers.iter().for_each(&mut found);
+            if here.hash != NO_NODE {
+                self.nodes[here.hash.0 as usize].tell(&mut found);
             }
         }
         self.frontier = here;
@@ -330,7 +383,11 @@ mod tests {
     fn found(trie: &mut Trie, topic: &str) -> Vec<u32> {
         let mut found = Vec::new();
         let topic = TopicName::new(topic).expect("a good name");
-        trie.matches(topic, |subscriber| found.push(subscriber.session.index()));
+        trie.matches(topic, |who| {
+            if let Found::Subscriber(subscriber) = who {
+                found.push(subscriber.session.index());
+            }
+        });
         found.sort_unstable();
         found
     }

@@ -12,6 +12,7 @@ use crate::api::{Connect, ConnectWill, Disconnect, LinkId, Will};
 use crate::key::Key;
 use crate::reason::ReasonCode;
 use crate::session::{Link, Session, StoredWill};
+use crate::share::Ability;
 use crate::topic::{self, TopicBuf};
 
 /// How a link ends.
@@ -102,6 +103,7 @@ impl Broker {
         if expiry_s == 0 {
             self.end_session(key);
         } else {
+            self.hand_on_all(key);
             let deadline = self.now.mono + Duration::from_secs(u64::from(expiry_s));
             let timer = self.timers.insert(deadline, Timer::SessionExpiry(key));
             self.session(key).expiry_timer = Some(timer);
@@ -122,14 +124,20 @@ impl Broker {
         for node in session.subscriptions {
             self.trie.unsubscribe(node, key);
         }
+        for share in core::mem::take(&mut session.shares) {
+            self.leave_share(share, key);
+        }
         while let Some(entry) = session.queue.pop(&self.messages) {
-            self.queued -= 1;
-            self.stats.dropped_session_end += 1;
-            self.messages.release(entry.message);
-            self.id_sets.release(entry.ids);
+            let is_handed_on = self.hand_on(key, entry.message, entry.share, Ability::Later);
+            self.stats.dropped_session_end += u64::from(!is_handed_on);
+            self.discard(key, entry);
+        }
+        for entry in session.window.take_shared() {
+            self.hand_on(key, entry.message, entry.share, Ability::Later);
+            self.release_in_flight(key, entry);
         }
         while let Some(entry) = session.window.pop() {
-            self.release_in_flight(entry);
+            self.release_in_flight(key, entry);
         }
         self.by_client_id.remove(&session.client_id);
         self.change();

@@ -13,6 +13,7 @@ use crate::limits::{BURST_MAX, REPLAY_AHEAD, REPLAY_STEPS};
 use crate::message::MessageRef;
 use crate::reason::ReasonCode;
 use crate::session::{Queued, Resend, Session, Stage};
+use crate::share::ShareId;
 use crate::subscription_ids::IdSet;
 use crate::topic::TopicFilter;
 
@@ -136,6 +137,7 @@ impl Broker {
                 let is_expired = self.messages.get(entry.message).expires() <= self.now.mono;
                 if is_expired {
                     self.stats.dropped_expired += 1;
+                    self.shares.done(entry.share, key);
                     self.messages.release(entry.message);
                     self.id_sets.release(entry.ids);
                     continue;
@@ -174,13 +176,14 @@ impl Broker {
     /// A message is sent for the first time, without DUP [MQTT-4.3.3-1]: at QoS 0 it is gone with
     /// that, else it is in flight.
     fn send_first(&mut self, key: Key<Session>, entry: Queued) -> Draft {
-        let Queued { message, ids, qos, retain } = entry;
+        let Queued { message, ids, share, qos, retain } = entry;
         let id = if qos == QoS::AtMostOnce {
+            self.shares.done(share, key);
             self.lent = Lent { message: Some(message), ids: Some(ids) };
             PacketId(0)
         } else {
             let window = &mut self.session(key).window;
-            let id = window.push(message, ids, qos, retain);
+            let id = window.push(entry);
             let inflight = window.len();
             self.stats.high.inflight = self.stats.high.inflight.max(inflight);
             id
@@ -232,7 +235,8 @@ impl Broker {
             let qos = message.qos().min(replay.options.qos);
             let ids = IdSet::one(replay.identifier);
             // With the RETAIN flag, which live messages do not have [MQTT-3.3.1-8].
-            self.enqueue(key, Queued { message: reference, ids, qos, retain: true });
+            let share = ShareId::NONE;
+            self.enqueue(key, Queued { message: reference, ids, share, qos, retain: true });
         }
         self.stats.replay_steps += u64::from(before - *steps);
     }

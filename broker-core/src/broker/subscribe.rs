@@ -59,6 +59,10 @@ impl Broker {
             self.stats.subscribe_refused += 1;
             return reason;
         }
+        if let Some((name, filter)) = filter.share() {
+            self.join_share(key, name, filter, options, identifier);
+            return granted(options.qos);
+        }
         let subscriber = Subscriber { session: key, options, identifier };
         let (node, is_new) = self.trie.subscribe(filter, subscriber);
         if is_new {
@@ -75,29 +79,35 @@ impl Broker {
         if wants_retained {
             self.begin_replay(key, filter, options, identifier);
         }
-        match options.qos {
-            QoS::AtMostOnce => ReasonCode::Success,
-            QoS::AtLeastOnce => ReasonCode::GrantedQos1,
-            QoS::ExactlyOnce => ReasonCode::GrantedQos2,
-        }
+        granted(options.qos)
     }
 
     fn admit_filter(&self, key: Key<Session>, filter: TopicFilter<'_>) -> Result<(), ReasonCode> {
         let limits = &self.config.limits;
-        if filter.share().is_some() {
-            return Err(ReasonCode::SharedSubscriptionsNotSupported);
-        }
         if topic::is_deeper_than(filter.as_str(), limits.topic_levels_max) {
             return Err(ReasonCode::TopicFilterInvalid);
         }
         let session = self.sessions.get(key).expect("looked up by its link");
-        let is_full = session.subscriptions.len() >= limits.filters_per_session_max;
-        if (is_full || self.is_out_of_memory())
-            && self.trie.find(filter).is_none_or(|node| !session.subscriptions.contains(&node))
-        {
+        let held = session.subscriptions.len() + session.shares.len();
+        let is_full = held >= limits.filters_per_session_max || self.is_out_of_memory();
+        if is_full && !self.is_subscribed(key, filter) {
             return Err(ReasonCode::QuotaExceeded);
         }
         Ok(())
+    }
+
+    /// Whether a session has exactly this subscription.
+    fn is_subscribed(&self, key: Key<Session>, filter: TopicFilter<'_>) -> bool {
+        let session = self.sessions.get(key).expect("looked up by its link");
+        let (name, plain) = filter.share().map_or((None, filter), |(name, f)| (Some(name), f));
+        let Some(node) = self.trie.find(plain) else { return false };
+        match name {
+            None => session.subscriptions.contains(&node),
+            Some(name) => {
+                let share = self.shares.find(node, name);
+                share.is_some_and(|share| self.shares.contains(share, key))
+            }
+        }
     }
 
     /// Retained messages that match are sent after the answer, in slices as there is room
@@ -122,15 +132,24 @@ impl Broker {
     }
 
     fn unsubscribe_one(&mut self, key: Key<Session>, filter: TopicFilter<'_>) -> ReasonCode {
-        let existed = match self.trie.find(filter) {
-            Some(node) => {
+        let existed = match (filter.share(), self.trie.find(filter)) {
+            (Some((name, filter)), _) => self.quit_share(key, name, filter),
+            (None, Some(node)) => {
                 let session = self.session(key);
                 session.subscriptions.retain(|held| *held != node);
                 session.replays.retain(|replay| *replay.filter != *filter.as_str());
                 self.trie.unsubscribe(node, key)
             }
-            None => false,
+            (None, None) => false,
         };
         if existed { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted }
+    }
+}
+
+const fn granted(qos: QoS) -> ReasonCode {
+    match qos {
+        QoS::AtMostOnce => ReasonCode::Success,
+        QoS::AtLeastOnce => ReasonCode::GrantedQos1,
+        QoS::ExactlyOnce => ReasonCode::GrantedQos2,
     }
 }

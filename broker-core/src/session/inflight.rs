@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 
 use crate::api::{PacketId, QoS};
 use crate::message::MessageRef;
+use crate::session::Queued;
+use crate::share::ShareId;
 use crate::subscription_ids::IdSet;
 
 /// How far the handshake of one message has come.
@@ -42,6 +44,8 @@ pub(crate) struct InFlight {
     pub(crate) retain: bool,
     pub(crate) message: MessageRef,
     pub(crate) ids: IdSet,
+    /// The group that it came by.
+    pub(crate) share: ShareId,
 }
 
 impl InFlight {
@@ -96,13 +100,8 @@ impl Window {
     ///
     /// # Panics
     /// If all identifiers are in use; windows are smaller.
-    pub(crate) fn push(
-        &mut self,
-        message: MessageRef,
-        ids: IdSet,
-        qos: QoS,
-        retain: bool,
-    ) -> PacketId {
+    pub(crate) fn push(&mut self, queued: Queued) -> PacketId {
+        let Queued { message, ids, share, qos, retain } = queued;
         assert!(self.entries.len() < usize::from(self.id_max), "more in flight than there are ids");
         let stage = match qos {
             QoS::ExactlyOnce => Stage::Unreceived,
@@ -115,7 +114,8 @@ impl Window {
             }
         }
         let id = PacketId(self.last_id);
-        self.entries.push_back(InFlight { id, stage, resend: Resend::No, retain, message, ids });
+        let resend = Resend::No;
+        self.entries.push_back(InFlight { id, stage, resend, retain, message, ids, share });
         id
     }
 
@@ -136,6 +136,33 @@ impl Window {
         let entry = self.entries.pop_front()?;
         self.to_resend -= usize::from(entry.resend != Resend::No);
         Some(entry)
+    }
+
+    /// Takes out what came by groups and may go to another member: QoS 1 only, as a message of QoS 2
+    /// that was begun is completed here or nowhere [MQTT5-4.8.2-4].
+    pub(crate) fn take_shared(&mut self) -> Vec<InFlight> {
+        let is_taken =
+            |entry: &InFlight| entry.share != ShareId::NONE && entry.stage == Stage::Unacknowledged;
+        let taken: Vec<_> = self.entries.iter().copied().filter(is_taken).collect();
+        if !taken.is_empty() {
+            self.entries.retain(|entry| !is_taken(entry));
+            self.to_resend = self.entries.iter().filter(|entry| entry.resend != Resend::No).count();
+        }
+        taken
+    }
+
+    /// Puts back what was taken out, in the order of its identifiers.
+    pub(crate) fn put_back(&mut self, entry: InFlight) {
+        let position = self.entries.iter().position(|other| other.id.0 > entry.id.0);
+        self.to_resend += usize::from(entry.resend != Resend::No);
+        self.entries.insert(position.unwrap_or(self.entries.len()), entry);
+    }
+
+    /// What came by a group is as if it had come by a subscription of the session's own.
+    pub(crate) fn forget_share(&mut self, share: ShareId) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.share == share) {
+            entry.share = ShareId::NONE;
+        }
     }
 
     /// PUBREC came: from now on PUBREL is what is sent. Returns the message, to be released.
@@ -235,7 +262,8 @@ mod tests {
     }
 
     fn push(window: &mut Window, qos: QoS) -> PacketId {
-        window.push(message(), IdSet::NONE, qos, false)
+        let (ids, share) = (IdSet::NONE, ShareId::NONE);
+        window.push(Queued { message: message(), ids, share, qos, retain: false })
     }
 
     /// [MQTT-2.3.1-4], [MQTT-4.3.2-1]

@@ -8,16 +8,19 @@ use std::collections::VecDeque;
 
 use crate::api::{Overflow, QoS, QueueLimits};
 use crate::message::{MessageRef, MessageStore};
+use crate::share::ShareId;
 use crate::subscription_ids::IdSet;
 
 /// Room that an empty queue keeps for its next messages.
 const IDLE_CAPACITY_MAX: usize = 64;
 
-/// A message that waits, twelve octets. Whoever takes it out of the queue has to release it.
+/// A message that waits, sixteen octets. Whoever takes it out of the queue has to release it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Queued {
     pub(crate) message: MessageRef,
     pub(crate) ids: IdSet,
+    /// The group that it came by.
+    pub(crate) share: ShareId,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
 }
@@ -121,6 +124,34 @@ impl Queue {
         Some(entry)
     }
 
+    /// Whether a message would be taken without another making room for it.
+    pub(crate) fn has_room(&self, size: u64, qos: QoS, paused: bool) -> bool {
+        let qos0_fits =
+            qos > QoS::AtMostOnce || !paused || self.qos0 < self.limits.paused_qos0_messages_max;
+        qos0_fits && self.fits(size)
+    }
+
+    /// Takes everything out.
+    pub(crate) fn take(&mut self) -> VecDeque<Queued> {
+        self.bytes = 0;
+        self.qos0 = 0;
+        core::mem::take(&mut self.entries)
+    }
+
+    /// Puts back what was taken out, whatever the bounds say by now.
+    pub(crate) fn put_back(&mut self, entry: Queued, store: &MessageStore) {
+        self.bytes += store.get(entry.message).size() as u64;
+        self.qos0 += u32::from(entry.qos == QoS::AtMostOnce);
+        self.entries.push_back(entry);
+    }
+
+    /// What came by a group is as if it had come by a subscription of the session's own.
+    pub(crate) fn forget_share(&mut self, share: ShareId) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.share == share) {
+            entry.share = ShareId::NONE;
+        }
+    }
+
     fn fits(&self, size: u64) -> bool {
         (self.entries.len() as u64) < u64::from(self.limits.messages_max)
             && self.bytes + size <= self.limits.bytes_max
@@ -180,7 +211,8 @@ mod tests {
                 expires: Instant::NEVER,
                 properties: Properties::EMPTY,
             });
-            let entry = Queued { message, ids: IdSet::NONE, qos, retain: false };
+            let (ids, share) = (IdSet::NONE, ShareId::NONE);
+            let entry = Queued { message, ids, share, qos, retain: false };
             self.queue.push(entry, paused, &self.store, &mut self.dropped)
         }
 

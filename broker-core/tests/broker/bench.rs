@@ -12,6 +12,7 @@ use broker_core::api::{
 use broker_core::limits::{BrokerConfig, Durability, Limits};
 use broker_core::property::Properties;
 use broker_core::reason::ReasonCode;
+use broker_core::share::ShareStrategies;
 use broker_core::time::Now;
 use broker_core::topic::{TopicFilter, TopicName};
 
@@ -28,6 +29,7 @@ pub(crate) fn config() -> BrokerConfig {
     BrokerConfig {
         limits: Limits::default(),
         durability: Durability::Memory,
+        shares: ShareStrategies::default(),
         sys_interval: None,
         version: "test".to_owned(),
         seed: 7,

@@ -6,5 +6,6 @@ mod flow;
 mod limits;
 mod retained;
 mod sessions;
+mod shared;
 mod sys;
 mod wills;
