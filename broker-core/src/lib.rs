@@ -33,6 +33,7 @@
 //!     BrokerConfig {
 //!         limits: Limits::default(),
 //!         durability: Durability::Memory,
+//!         validate_payload_format: false,
 //!         shares: Default::default(),
 //!         sys_interval: None,
 //!         version: "example".into(),

@@ -11,6 +11,8 @@ pub struct BrokerConfig {
     pub limits: Limits,
     /// What an acknowledgement waits for.
     pub durability: Durability,
+    /// Whether a payload that says it is text has to be UTF-8.
+    pub validate_payload_format: bool,
     /// How members of shared subscriptions are chosen.
     pub shares: ShareStrategies,
     /// Time between two rounds of `$SYS` values; `None`: there are none.

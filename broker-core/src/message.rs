@@ -193,6 +193,12 @@ impl MessageStore {
         message
     }
 
+    /// The message with this number, if it is still there under this reference.
+    pub(crate) fn find(&self, message: MessageRef, sequence: u64) -> Option<&Message> {
+        let message = &self.messages[message.0 as usize];
+        (message.references > 0 && message.sequence == sequence).then_some(message)
+    }
+
     /// Counts one more who keeps the reference.
     pub(crate) fn keep(&mut self, message: MessageRef) {
         let message = &mut self.messages[message.0 as usize];

@@ -8,6 +8,7 @@ use core::time::Duration;
 use super::Broker;
 use super::expire::Timer;
 use super::output::{Answer, Control};
+use super::route::is_in_format;
 use crate::api::{Connect, ConnectWill, Disconnect, LinkId, Will};
 use crate::key::Key;
 use crate::reason::ReasonCode;
@@ -160,6 +161,10 @@ impl Broker {
             }
             if topic::is_deeper_than(will.topic.as_str(), limits.topic_levels_max) {
                 return Err(ReasonCode::TopicNameInvalid);
+            }
+            let validates = self.config.validate_payload_format;
+            if validates && !is_in_format(will.properties, will.payload) {
+                return Err(ReasonCode::PayloadFormatInvalid);
             }
         }
         let is_new = existing.is_none();

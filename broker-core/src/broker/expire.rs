@@ -8,8 +8,10 @@ use core::time::Duration;
 use super::Broker;
 use crate::key::Key;
 use crate::limits::TIMEOUT_STEPS;
+use crate::message::MessageRef;
 use crate::reason::ReasonCode;
 use crate::session::Session;
+use crate::topic::TopicName;
 
 /// What a timer of the broker is for.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +19,8 @@ pub(super) enum Timer {
     KeepAlive(Key<Session>),
     SessionExpiry(Key<Session>),
     WillDelay(Key<Session>),
+    /// A retained message is of no more use; it may have been replaced.
+    Retained(MessageRef, u64),
     Sys,
 }
 
@@ -33,6 +37,7 @@ impl Broker {
                     self.end_session(key);
                 }
                 Timer::WillDelay(key) => self.make_will_due(key),
+                Timer::Retained(message, sequence) => self.expire_retained(message, sequence),
                 Timer::Sys => {
                     self.publish_sys_values();
                     if let Some(interval) = self.config.sys_interval {
@@ -40,6 +45,17 @@ impl Broker {
                     }
                 }
             }
+        }
+    }
+
+    /// Message expiry ends a retained message, too.
+    fn expire_retained(&mut self, message: MessageRef, sequence: u64) {
+        let Some(stored) = self.messages.find(message, sequence) else { return };
+        let topic = stored.topic().to_owned();
+        let topic = TopicName::new(&topic).expect("published under a good name");
+        if self.retained.get(topic) == Some(message) {
+            self.stats.retained_expired += 1;
+            self.unretain(topic);
         }
     }
 

@@ -1,14 +1,17 @@
 //! From a message to the queues of the sessions that it goes to.
 
 use super::Broker;
+use super::expire::Timer;
 use crate::api::{Publish, QoS};
 use crate::key::Key;
 use crate::limits::REPLAY_AHEAD;
 use crate::message::{MessageRef, NewMessage, Origin};
+use crate::property::{Properties, Property};
 use crate::reason::ReasonCode;
 use crate::session::{Pushed, Queued, Session};
 use crate::share::ShareId;
 use crate::subscription_ids::IdSet;
+use crate::time::Instant;
 use crate::topic::{self, TopicName};
 use crate::trie::{Found, Subscriber};
 
@@ -50,6 +53,11 @@ impl Broker {
         if topic::is_deeper_than(publish.topic.as_str(), levels_max) {
             self.stats.publish_refused += 1;
             return Routed::Refused(ReasonCode::TopicNameInvalid);
+        }
+        let payload = publish.payload.as_octets();
+        if self.config.validate_payload_format && !is_in_format(publish.properties, payload) {
+            self.stats.publish_refused += 1;
+            return Routed::Refused(ReasonCode::PayloadFormatInvalid);
         }
         let routed = self.route(&NewMessage {
             topic: publish.topic,
@@ -221,10 +229,7 @@ impl Broker {
     /// removes the one that was [MQTT-3.3.1-10], [MQTT-3.3.1-11].
     fn retain(&mut self, topic: TopicName<'_>, message: MessageRef, is_empty: bool) {
         if is_empty {
-            if let Some(old) = self.retained.remove(topic) {
-                self.count_retained(topic, old, false);
-                self.messages.release(old);
-            }
+            self.unretain(topic);
             return;
         }
         let limits = &self.config.limits;
@@ -243,7 +248,20 @@ impl Broker {
         }
         self.messages.keep(message);
         self.count_retained(topic, message, true);
+        let stored = self.messages.get(message);
+        if stored.expires() != Instant::NEVER {
+            let timer = Timer::Retained(message, stored.sequence());
+            self.timers.insert(stored.expires(), timer);
+        }
         if let Some(old) = self.retained.set(topic, message) {
+            self.count_retained(topic, old, false);
+            self.messages.release(old);
+        }
+    }
+
+    /// Forgets the retained message of a topic.
+    pub(super) fn unretain(&mut self, topic: TopicName<'_>) {
+        if let Some(old) = self.retained.remove(topic) {
             self.count_retained(topic, old, false);
             self.messages.release(old);
         }
@@ -258,4 +276,11 @@ impl Broker {
             (false, false) => self.retained_bytes -= size,
         }
     }
+}
+
+/// Whether a payload is what its format indicator says: text is UTF-8.
+pub(super) fn is_in_format(properties: Properties<'_>, payload: &[u8]) -> bool {
+    let says_text =
+        properties.iter().any(|property| property == Property::PayloadFormatIndicator(1));
+    !says_text || core::str::from_utf8(payload).is_ok()
 }

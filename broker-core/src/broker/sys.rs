@@ -170,6 +170,7 @@ impl Broker {
             ("clients/keep_alive_timeouts", stats.keep_alive_timeouts),
             ("wills/published", stats.wills_published),
             ("retained messages/refused", stats.retain_refused),
+            ("retained messages/expired", stats.retained_expired),
             ("subscriptions/refused", stats.subscribe_refused),
             ("acks/unexpected", stats.acks_unexpected),
         ] {

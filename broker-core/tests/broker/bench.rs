@@ -29,6 +29,7 @@ pub(crate) fn config() -> BrokerConfig {
     BrokerConfig {
         limits: Limits::default(),
         durability: Durability::Memory,
+        validate_payload_format: false,
         shares: ShareStrategies::default(),
         sys_interval: None,
         version: "test".to_owned(),
@@ -159,19 +160,25 @@ impl Bench {
         id: u16,
     ) {
         let id = if qos == Q0 { PacketId(0) } else { PacketId(id) };
-        self.say(
-            link,
-            Incoming::Publish(Publish {
-                topic: name(topic),
-                payload: Payload::Borrowed(payload.as_bytes()),
-                qos,
-                retain,
-                dup: false,
-                id,
-                token: 0,
-                properties: Properties::EMPTY,
-            }),
-        );
+        let properties = Properties::EMPTY;
+        self.publish_with(link, topic, payload.as_bytes(), qos, retain, id, properties);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "it is everything that a publication has")]
+    pub(crate) fn publish_with(
+        &mut self,
+        link: LinkId,
+        topic: &str,
+        payload: &[u8],
+        qos: QoS,
+        retain: bool,
+        id: PacketId,
+        properties: Properties<'_>,
+    ) {
+        let payload = Payload::Borrowed(payload);
+        let (topic, dup, token) = (name(topic), false, 0);
+        let publish = Publish { topic, payload, qos, retain, dup, id, token, properties };
+        self.say(link, Incoming::Publish(publish));
     }
 
     pub(crate) fn subscribe(&mut self, link: LinkId, filter: &str, qos: QoS) {

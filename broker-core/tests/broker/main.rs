@@ -4,6 +4,7 @@ mod bench;
 mod delivery;
 mod flow;
 mod limits;
+mod properties;
 mod retained;
 mod sessions;
 mod shared;
