@@ -44,7 +44,9 @@ pub(crate) struct Session {
     /// Boxed, as most sessions have none.
     pub(crate) will: Option<Box<StoredWill>>,
     /// Messages that did not fit into its queue.
-    pub(crate) dropped: u64,
+    pub(crate) dropped: u32,
+    /// Whether `$SYS` has to tell of them, or has told.
+    pub(crate) is_dropper: bool,
     /// Set while it stands in the broker's list of sessions that have something to send.
     pub(crate) is_ready: bool,
     /// The publication that was last routed here, and where its target stands, so that overlapping
@@ -129,6 +131,7 @@ impl Session {
             replays: Vec::new(),
             will: None,
             dropped: 0,
+            is_dropper: false,
             is_ready: false,
             routed: (0, 0),
         }

@@ -140,6 +140,9 @@ impl Broker {
         while let Some(entry) = session.window.pop() {
             self.release_in_flight(key, entry);
         }
+        if session.is_dropper {
+            self.forget_dropper(&session.client_id);
+        }
         self.by_client_id.remove(&session.client_id);
         self.change();
         self.answer(Control::SessionEnded { client_id: session.client_id });

@@ -158,16 +158,24 @@ impl Broker {
             self.shares.given(entry.share, key);
             self.make_ready(key);
         } else {
-            session.dropped += 1;
-            self.stats.dropped_queue_full += 1;
             self.id_sets.release(entry.ids);
+            self.count_dropped(key);
         }
         while let Some(dropped) = self.dropped.pop() {
-            self.stats.dropped_queue_full += 1;
-            self.session(key).dropped += 1;
+            self.count_dropped(key);
             self.discard(key, dropped);
         }
         pushed
+    }
+
+    /// A message did not fit into a session's queue, or made room in it for another.
+    fn count_dropped(&mut self, key: Key<Session>) {
+        self.stats.dropped_queue_full += 1;
+        let session = self.session(key);
+        session.dropped = session.dropped.saturating_add(1);
+        if !core::mem::replace(&mut session.is_dropper, true) {
+            self.sys.note_dropper(key);
+        }
     }
 
     /// Lets go what a message that was taken out of a queue held.

@@ -9,8 +9,10 @@ use core::fmt::{self, Write};
 use super::Broker;
 use super::output::Control;
 use crate::api::{Payload, QoS};
+use crate::key::Key;
 use crate::message::{NewMessage, Origin};
 use crate::property::Properties;
+use crate::session::Session;
 use crate::time::{Instant, Now};
 use crate::topic::TopicName;
 
@@ -27,8 +29,14 @@ const LOADS: [&str; 9] = [
     "connections",
 ];
 
+/// Where dropped messages are told per client.
+const DROPPED: &str = "clients/dropped";
+
 /// Minutes over which they are averaged.
 const WINDOWS_MIN: [u32; 3] = [1, 5, 15];
+
+/// Sessions whose dropped messages are told one by one. With more of them the total has to do.
+const DROPPERS_MAX: usize = 1_000;
 
 /// What is needed between two rounds.
 #[derive(Debug)]
@@ -38,6 +46,8 @@ pub(super) struct Sys {
     counted: [u64; LOADS.len()],
     /// Events a minute, per counter and window.
     loads: [[f64; WINDOWS_MIN.len()]; LOADS.len()],
+    /// Sessions that messages were dropped for.
+    droppers: Vec<Key<Session>>,
     /// Topic and value being made; kept for their memory.
     topic: String,
     value: String,
@@ -50,8 +60,16 @@ impl Sys {
             last_round: now.mono,
             counted: [0; LOADS.len()],
             loads: [[0.0; WINDOWS_MIN.len()]; LOADS.len()],
+            droppers: Vec::new(),
             topic: String::new(),
             value: String::new(),
+        }
+    }
+
+    /// Messages are dropped for a session: `$SYS` will tell how many.
+    pub(super) fn note_dropper(&mut self, key: Key<Session>) {
+        if self.droppers.len() < DROPPERS_MAX {
+            self.droppers.push(key);
         }
     }
 
@@ -106,6 +124,7 @@ impl Broker {
         self.publish_sys_state();
         self.publish_sys_counters();
         self.publish_sys_limits();
+        self.publish_sys_droppers();
         self.publish_sys_loads();
         self.control.push_back(Control::SysTick);
     }
@@ -204,6 +223,27 @@ impl Broker {
         self.publish_sys(format_args!("limits/{name}/used"), format_args!("{used}"));
     }
 
+    /// Messages that were dropped, per client.
+    fn publish_sys_droppers(&mut self) {
+        let droppers = core::mem::take(&mut self.sys.droppers);
+        for key in &droppers {
+            let Some(session) = self.sessions.get(*key) else { continue };
+            let name = InTopic(&session.client_id).to_string();
+            let dropped = session.dropped;
+            self.publish_sys(format_args!("{DROPPED}/{name}"), format_args!("{dropped}"));
+        }
+        self.sys.droppers = droppers;
+        self.sys.droppers.retain(|key| self.sessions.get(*key).is_some());
+    }
+
+    /// A session has ended, and what was told of it goes with it.
+    pub(super) fn forget_dropper(&mut self, client_id: &str) {
+        let topic = format!("$SYS/broker/{DROPPED}/{}", InTopic(client_id));
+        if let Ok(topic) = TopicName::new(&topic) {
+            self.unretain(topic);
+        }
+    }
+
     fn publish_sys_loads(&mut self) {
         let stats = &self.stats;
         let counted = [
@@ -227,6 +267,21 @@ impl Broker {
                 );
             }
         }
+    }
+}
+
+/// A client identifier as one level of a topic name.
+struct InTopic<'a>(&'a str);
+
+impl fmt::Display for InTopic<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                '/' | '+' | '#' | '%' => write!(f, "%{:02X}", u32::from(character))?,
+                other => f.write_char(other)?,
+            }
+        }
+        Ok(())
     }
 }
 

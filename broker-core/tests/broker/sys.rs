@@ -88,3 +88,22 @@ fn the_values_do_not_use_up_what_clients_may_retain() {
     let name = "$SYS/broker/limits/retained_messages/used";
     assert_eq!(values(&mut bench, name), [format!("{name} 1 q0 retain")]);
 }
+
+#[test]
+fn dropped_messages_are_told_per_client_until_its_session_ends() {
+    let mut bench = bench();
+    let queue = broker_core::api::QueueLimits { messages_max: 1, ..crate::bench::QUEUE };
+    let how = crate::bench::How { queue, ..PERSISTENT };
+    let absent = bench.join("a/b", &how);
+    bench.subscribe(absent, "t", Q1);
+    bench.disconnect(absent);
+    let publisher = bench.join("p", &CLEAN);
+    for _ in 0..4 {
+        bench.publish(publisher, "t", "x", Q1);
+    }
+    bench.pass(10_010);
+    let told = "$SYS/broker/clients/dropped/a%2Fb 3 q0 retain";
+    assert_eq!(values(&mut bench, "$SYS/broker/clients/dropped/+"), [told]);
+    bench.join("a/b", &CLEAN);
+    assert!(values(&mut bench, "$SYS/broker/clients/dropped/+").is_empty());
+}
