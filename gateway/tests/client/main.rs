@@ -1,0 +1,6 @@
+//! The MQTT-SN client of this program: its session octet by octet, and the commands that use it
+//! against a scripted gateway.
+
+mod loss;
+mod octets;
+mod session;
