@@ -8,4 +8,24 @@
 //! program: it is the other side. Around it, a connection waits for the socket, for lines from
 //! standard input and for signals, and each command decides what to ask for next.
 
+mod args;
+mod connection;
+mod failure;
+mod input;
+mod output;
+mod publish;
 pub mod session;
+mod subscribe;
+mod trace;
+mod unconnected;
+mod wire;
+
+use std::time::Duration;
+
+pub use args::{PubArgs, SubArgs};
+pub use failure::refuse;
+pub use publish::publish;
+pub use subscribe::subscribe;
+
+/// How long a gateway that ended a connection is left alone, so that one that restarts can do so.
+const RECONNECT_PAUSE: Duration = Duration::from_secs(1);

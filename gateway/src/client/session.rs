@@ -106,7 +106,7 @@ impl Session {
         self.request.is_none()
     }
 
-    /// A datagram of the gateway came. Makes at most two datagrams and one event.
+    /// A datagram of the gateway came. Makes at most two datagrams and two events.
     ///
     /// What does not belong to the state is dropped, as are messages that only gateways receive.
     ///

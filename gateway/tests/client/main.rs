@@ -3,4 +3,8 @@
 
 mod loss;
 mod octets;
+mod program;
+mod publish;
 mod session;
+mod subscribe;
+mod usage;

@@ -111,6 +111,12 @@ impl Session {
         Ok(())
     }
 
+    /// Forgets the request under way: it does not go on after the next [`Session::connect`]. What
+    /// still comes for it is dropped.
+    pub fn forget_request(&mut self) {
+        self.request = None;
+    }
+
     const fn check_ready(&self) -> Result<(), RequestError> {
         match (&self.request, self.state) {
             (Some(_), _) => Err(RequestError::Busy),
