@@ -1,7 +1,7 @@
 //! A session over a socket: waits for what happens next.
 
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,9 +39,14 @@ pub(super) enum Occurrence {
     Deadline,
 }
 
-/// The addresses of the gateway, in the order of the system.
+/// The addresses of the gateway, in the order of the system. `localhost` is what it is for the
+/// listeners of the gateway: both loopback addresses.
 pub(super) fn resolve(args: &ConnectionArgs) -> Result<Vec<SocketAddr>, Failure> {
     let ConnectionArgs { host, port, .. } = args;
+    if host == "localhost" {
+        let v4 = (Ipv4Addr::LOCALHOST, *port).into();
+        return Ok(vec![v4, (Ipv6Addr::LOCALHOST, *port).into()]);
+    }
     match (host.as_str(), *port).to_socket_addrs().map(Vec::from_iter) {
         Ok(addresses) if !addresses.is_empty() => Ok(addresses),
         Ok(_) => Err(Failure::error(format!("-h {host}: there is no such host"))),
@@ -135,12 +140,15 @@ impl Connection {
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return Ok(Occurrence::Deadline);
             }
+            // An answer that is here already comes before the end of the wait for it.
+            if let Some(datagram) = self.wire.receive()? {
+                // What is no message is dropped; the trace has shown it.
+                let _ = self.session.handle_datagram(now, datagram);
+                continue;
+            }
             let timeout = self.session.next_timeout();
             if timeout.is_some_and(|timeout| timeout <= now) {
                 self.session.handle_timeout(now);
-            } else if let Some(datagram) = self.wire.receive()? {
-                // What is no message is dropped; the trace has shown it.
-                let _ = self.session.handle_datagram(now, datagram);
             } else {
                 let until = timeout.into_iter().chain(deadline).min();
                 self.wire.wait(until.map(|until| until.saturating_sub(now)))?;

@@ -1,4 +1,4 @@
-//! Messages at QoS −1: sent without a connection, and answered by nobody (SN-068, SN-069).
+//! Messages at QoS −1: sent without a connection, and answered by nobody (SN-068).
 
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};

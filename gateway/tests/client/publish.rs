@@ -76,9 +76,9 @@ fn a_will_is_told_and_a_session_kept() {
 }
 
 #[test]
-fn sn_006_what_is_not_answered_is_sent_again() {
+fn what_is_not_answered_is_sent_again() {
     check(
-        "pub -t a/b/c -m hi -q 1 --retry-ms 100",
+        "pub -t a/b/c -m hi -q 1 --retry-ms 200",
         &format!(
             "> 0A 04 04 01 00 3C 'dev1'
              > 0A 04 04 01 00 3C 'dev1'
@@ -212,16 +212,27 @@ fn a_gateway_that_is_not_there_is_told() {
 }
 
 #[test]
+fn localhost_is_both_loopback_addresses() {
+    let script = format!("{CONNECT}> 09 0C 02 'xy' 00 00 'hi'\n{DISCONNECT}");
+    let v6 = Port::open_v6();
+    for port in [Some(&Port::open()), v6.as_ref().map(|(port, _)| port)].into_iter().flatten() {
+        let program = Program::start_at("localhost", port, "pub -t xy -m hi");
+        port.play(&script);
+        assert_eq!(program.end(), (Some(0), String::new(), String::new()));
+    }
+}
+
+#[test]
 fn a_gateway_that_vanishes_is_told() {
     check_failure(
-        "pub -t a/b/c -m hi -q 1 --retry-ms 20 --retry-max 1",
+        "pub -t a/b/c -m hi -q 1 --retry-ms 400 --retry-max 1",
         &format!("{CONNECT}{REGISTER}> 09 0C 20 00 07 00 02 'hi'\n> 09 0C A0 00 07 00 02 'hi'"),
         1,
         "mqtt-sn-gw pub: no answer to PUBLISH from 127.0.0.1:PORT/udp after 2 tries\n",
     );
     // Everything was done.
     check_failure(
-        "pub -t xy -m hi --retry-ms 20 --retry-max 1",
+        "pub -t xy -m hi --retry-ms 400 --retry-max 1",
         &format!("{CONNECT}> 09 0C 02 'xy' 00 00 'hi'\n> 02 18\n> 02 18"),
         0,
         "mqtt-sn-gw pub: no answer to DISCONNECT from 127.0.0.1:PORT/udp after 2 tries\n",

@@ -168,7 +168,7 @@ fn a_will_of_nothing_is_one_and_a_will_without_topic_is_none() {
 }
 
 #[test]
-fn sn_047_a_refused_connection_says_why() {
+fn a_refused_connection_says_why() {
     for code in ["01", "03", "7F"] {
         let mut stage = Stage::with(options());
         assert_eq!(stage.session.connect(stage.now), Ok(()));
@@ -209,7 +209,7 @@ fn sn_056_a_name_is_registered_once_and_its_id_used() {
 }
 
 #[test]
-fn sn_060_a_message_at_qos_1_is_acknowledged() {
+fn a_message_to_the_gateway_at_qos_1_is_acknowledged() {
     let mut stage = Stage::connected(options());
     stage.publish(Topic::Predefined(5), "hi", Q1);
     stage.play(
@@ -218,7 +218,7 @@ fn sn_060_a_message_at_qos_1_is_acknowledged() {
          < 04 0F 00 01               -- PUBREC belongs to QoS 2
          > 04 10 00 01
          . 2
-         > 09 0C A1 00 05 00 01 'hi' -- SN-006
+         > 09 0C A1 00 05 00 01 'hi' -- with DUP
          < 07 0D 00 00 00 01 00      -- some gateways do not repeat the topic id
          ! published
          < 07 0D 00 05 00 01 00",
@@ -226,7 +226,7 @@ fn sn_060_a_message_at_qos_1_is_acknowledged() {
 }
 
 #[test]
-fn sn_060_a_message_at_qos_2_takes_four_steps() {
+fn a_message_to_the_gateway_at_qos_2_takes_four_steps() {
     let mut stage = Stage::connected(options());
     stage.publish(Topic::Short(*b"xy"), "hi", Q2);
     stage.play(
@@ -360,7 +360,7 @@ fn what_fits_into_no_datagram_is_not_tried() {
 }
 
 #[test]
-fn sn_076_messages_come_by_the_id_of_suback() {
+fn messages_come_by_the_id_of_suback() {
     let mut stage = Stage::connected(options());
     stage.subscribe(name("a/b/c"), Q2);
     stage.play(
@@ -545,7 +545,7 @@ fn unsubscribing_names_what_was_subscribed_to() {
 }
 
 #[test]
-fn sn_096_a_sleeping_session_collects_its_messages() {
+fn a_sleeping_session_collects_its_messages() {
     let mut stage = Stage::connected(options());
     assert_eq!(stage.session.sleep(stage.now, 300), Ok(()));
     stage.play(

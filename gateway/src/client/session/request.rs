@@ -286,7 +286,7 @@ impl Session {
         }
     }
 
-    /// SUBACK: for a plain name with the id that its messages will carry (SN-023).
+    /// SUBACK: for a plain name with the id that its messages will carry (SN 5.4.16).
     pub(super) fn handle_suback(&mut self, suback: Suback) {
         let is_subscribe = |stage: &Stage| matches!(stage, Stage::Subscribe { .. });
         let Some(Stage::Subscribe { topic, .. }) = self.answered(suback.msg_id, is_subscribe)

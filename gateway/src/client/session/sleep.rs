@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! DISCONNECT(duration) →
-//!                      ← DISCONNECT             asleep: the radio is off, the gateway keeps messages
+//!                      ← DISCONNECT             asleep: the radio is off, the gateway keeps all
 //! PINGREQ(client id)   →                        awake
 //!                      ← [REGISTER] PUBLISH …
 //! [REGACK] PUBACK …    →
@@ -18,7 +18,7 @@ use super::vocabulary::{Event, RequestError};
 use super::{Session, State};
 
 impl Session {
-    /// Begins to sleep for at most `duration_s` seconds between two visits (SN-093). Ends in
+    /// Begins to sleep for at most `duration_s` seconds between two visits (SN 6.14). Ends in
     /// [`Event::Asleep`], or in [`Event::Lost`].
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl Session {
         Ok(())
     }
 
-    /// Wakes up to collect what the gateway kept (SN-096). Messages come as events; the visit ends
+    /// Wakes up to collect what the gateway kept (SN 6.14). Messages come as events; the visit ends
     /// in [`Event::VisitOver`], or in [`Event::Ended`] if the gateway forgot this client.
     ///
     /// Nothing can be published or subscribed to in a visit: that takes a connection (SN-101).

@@ -1,7 +1,7 @@
 //! The topic ids that the gateway gave out, and the names behind them.
 //!
 //! A name learned from any of REGACK, SUBACK and the gateway's own REGISTER serves both
-//! directions: there is one space of ids for each client (SN-056, SN-105).
+//! directions: there is one space of ids for each client (SN-056).
 
 use std::collections::BTreeMap;
 
@@ -60,7 +60,7 @@ impl Topics {
     }
 }
 
-/// Whether a number can be a topic id: 0x0000 and 0xFFFF are reserved (SN-012).
+/// Whether a number can be a topic id: 0x0000 and 0xFFFF are reserved (SN 5.3.11).
 pub(super) const fn is_topic_id(id: u16) -> bool {
     !matches!(id, 0x0000 | 0xFFFF)
 }

@@ -85,7 +85,7 @@ pub struct Message {
     pub topic: Topic,
     /// Payload, possibly empty.
     pub payload: Vec<u8>,
-    /// Level of the exchange. −1 is sent only, and needs no connection (SN-069).
+    /// Level of the exchange. −1 is sent only, and needs no connection (SN 6.8).
     pub qos: QoS,
     /// To be retained; or was retained already when this client subscribed.
     pub retain: bool,
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sn_067_two_octets_without_wildcards_make_a_short_name() {
+    fn two_octets_without_wildcards_make_a_short_name() {
         let check = |name: &str, short: bool| {
             let topic = Topic::shortest(name);
             assert_eq!(matches!(topic, Topic::Short(_)), short, "{name}");
