@@ -95,8 +95,8 @@ enum Action {
 }
 
 /// What the process was asked to do. Prints the help or the version if asked for that, or what
-/// is wrong with the command line, and ends the process then: with status 2, or with 1 for `pub` and
-/// `sub`, as mosquitto_pub and mosquitto_sub do.
+/// is wrong with the command line, and ends the process then: with status 2, or with 1 for `pub`
+/// and `sub`, as mosquitto_pub and mosquitto_sub do.
 pub fn parse() -> Command {
     Cli::try_parse().map_or_else(|error| end(&error), Into::into)
 }
