@@ -1,12 +1,15 @@
 //! The command line: what was typed, as it was typed. [`Config`](crate::config::Config) says what
 //! it means.
 
+use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use crate::client::{self, PubArgs, SubArgs};
 use crate::config::{LogFormat, limits_help};
 
 /// What the program is asked to do.
@@ -16,6 +19,10 @@ pub enum Command {
     Serve(CliArgs),
     /// Check a configuration file and tell everything that is wrong with it.
     Check(CheckArgs),
+    /// Publish as an MQTT-SN client.
+    Pub(PubArgs),
+    /// Subscribe as an MQTT-SN client.
+    Sub(SubArgs),
 }
 
 /// The options for serving.
@@ -79,12 +86,38 @@ struct Cli {
 enum Action {
     /// Check a configuration file: exit status 0, or 2 with everything that is wrong
     Check(CheckArgs),
+    /// Publish messages to an MQTT-SN gateway, as a client like mosquitto_pub
+    #[command(disable_help_flag = true)]
+    Pub(PubArgs),
+    /// Subscribe to topics of an MQTT-SN gateway, as a client like mosquitto_sub
+    #[command(disable_help_flag = true)]
+    Sub(SubArgs),
 }
 
 /// What the process was asked to do. Prints the help or the version if asked for that, or what
-/// is wrong with the command line (exit status 2), and ends the process then.
+/// is wrong with the command line, and ends the process then: with status 2, or with 1 for `pub`
+/// and `sub`, as mosquitto_pub and mosquitto_sub do.
 pub fn parse() -> Command {
-    Cli::parse().into()
+    Cli::try_parse().map_or_else(|error| end(&error), Into::into)
+}
+
+fn end(error: &clap::Error) -> ! {
+    match env::args().nth(1) {
+        Some(command) if error.use_stderr() && ["pub", "sub"].contains(&&*command) => {
+            client::refuse(&command, &one_line(&error.to_string()));
+            process::exit(1)
+        }
+        Some(_) | None => error.exit(),
+    }
+}
+
+/// What is wrong and what may have been meant, without the usage.
+fn one_line(text: &str) -> String {
+    let parts = text.split("\n\n").enumerate();
+    let parts = parts.filter(|(at, part)| *at == 0 || part.trim_start().starts_with("tip:"));
+    let words = |part: &str| part.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = parts.map(|(_, part)| words(part)).collect::<Vec<_>>().join("; ");
+    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
 }
 
 /// The same for the words of a command line, the first of which names the program.
@@ -103,6 +136,8 @@ impl From<Cli> for Command {
         match cli.action {
             None => Self::Serve(cli.serve),
             Some(Action::Check(args)) => Self::Check(args),
+            Some(Action::Pub(args)) => Self::Pub(args),
+            Some(Action::Sub(args)) => Self::Sub(args),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! MQTT-SN gateway and MQTT broker in one process.
 
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod logging;
 pub mod net;

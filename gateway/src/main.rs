@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use mqtt_sn_gw::cli::{self, CheckArgs, CliArgs, Command};
+use mqtt_sn_gw::client;
 use mqtt_sn_gw::config::{Config, Problems};
 use mqtt_sn_gw::logging::Log;
 use mqtt_sn_gw::server::Server;
@@ -17,6 +18,8 @@ fn main() -> ExitCode {
     match cli::parse() {
         Command::Serve(args) => Config::load(&args).map_or_else(|p| refuse(&p), |c| serve(&c)),
         Command::Check(args) => check(args),
+        Command::Pub(args) => client::publish(&args),
+        Command::Sub(args) => client::subscribe(&args),
     }
 }
 

@@ -153,6 +153,7 @@ impl Broker {
             let high = &mut self.stats.high;
             high.queue_messages = high.queue_messages.max(session.queue.len());
             high.queue_bytes = high.queue_bytes.max(session.queue.bytes());
+            self.is_pressed |= session.queue.is_half_full() && session.has_work();
             self.queued += 1;
             self.messages.keep(entry.message);
             self.shares.given(entry.share, key);

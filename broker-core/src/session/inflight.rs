@@ -314,15 +314,17 @@ mod tests {
         /// Whatever is sent and acknowledged in whatever order, every entry is found under its id.
         #[test]
         fn every_entry_is_found(
+            id_max in prop::sample::select(vec![400, 0x7FFF, u16::MAX]),
             start in any::<u16>(),
             ops in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 1..300),
         ) {
-            let mut window = Window { last_id: start, ..Window::default() };
+            let mut window = Window { last_id: start.min(id_max), id_max, ..Window::default() };
             let mut model: Vec<PacketId> = Vec::new();
             for (send, index) in ops {
                 if send || model.is_empty() {
                     let id = push(&mut window, QoS::AtLeastOnce);
                     prop_assert!(!model.contains(&id));
+                    prop_assert!((1..=id_max).contains(&id.0));
                     model.push(id);
                 } else {
                     let id = model.remove(index.index(model.len()));

@@ -177,3 +177,28 @@ fn is_subsequence(part: &[String], whole: &[&str]) -> bool {
     let mut whole = whole.iter();
     part.iter().all(|item| whole.any(|other| item == other))
 }
+
+#[test]
+fn a_burst_longer_than_a_queue_asks_to_be_heard_in_pieces() {
+    let mut bench = Bench::new();
+    let queue = QueueLimits { messages_max: 100, ..QUEUE };
+    let reader = bench.join("r", &How { queue, ..CLEAN });
+    let paused = bench.join("p", &How { queue, ..CLEAN });
+    for link in [reader, paused] {
+        bench.subscribe(link, "t", Q0);
+        bench.hear(link);
+    }
+    bench.credit(paused, Credit::Paused);
+    let publisher = bench.join("publisher", &CLEAN);
+    let now = bench.now();
+    for n in 0..1_000 {
+        bench.broker.handle(now, publisher, publish("t", "x"));
+        if bench.broker.is_pressed() {
+            assert_eq!(n % 50, 49, "pressed at {n}");
+            bench.turn();
+            assert!(!bench.broker.is_pressed());
+        }
+    }
+    assert_eq!(bench.hear(reader).len(), 1_000);
+    assert_eq!(bench.broker.stats().dropped_queue_full, 900, "those of who cannot be sent to");
+}

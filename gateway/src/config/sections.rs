@@ -228,7 +228,7 @@ settings! {
         /// Levels of a topic name or filter.
         topic_levels: u32 = 128, 1..=65_536;
         /// A client id.
-        client_id_bytes: u16 = 128, 23..=65_535;
+        client_id_bytes: u16 = 256, 23..=65_535;
         /// How long a TCP connection may take to its complete CONNECT.
         connect_timeout_s: u32 = 10, 1..=3_600;
         /// How long a session without a client is kept.
