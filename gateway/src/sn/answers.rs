@@ -191,16 +191,14 @@ impl SnGateway {
     /// The client does not know the topic id of a message in flight: it is told, and gets the message
     /// once more; the second time the message is dropped (SN-081).
     fn correct_topic(&mut self, key: Key<Peer>, id: PacketId, broker: &mut Broker) {
-        let peer = self.peer(key);
-        if peer.corrected == Some(id) {
-            self.give_up(key, broker);
-            return;
-        }
-        peer.corrected = Some(id);
-        if let Some(Exchange { kind: Kind::Publish { topic, .. }, .. }) = peer.exchange {
+        if let Some(Exchange { kind: Kind::Publish { topic, .. }, .. }) = self.peer(key).exchange {
             self.forget_naming(key, topic);
         }
-        self.send_again(key, id, false, broker);
+        if self.peer(key).corrected.replace(id) == Some(id) {
+            self.give_up(key, broker);
+        } else {
+            self.send_again(key, id, false, broker);
+        }
     }
 
     /// The same for a message of QoS 0, which has no number: only the last one is remembered, and it

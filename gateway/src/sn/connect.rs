@@ -285,11 +285,12 @@ impl SnGateway {
         target: Option<WillTarget<'_>>,
         broker: &mut Broker,
     ) {
-        let handshake = self.handshakes.get_mut(key).expect("bound to the address");
-        let path = handshake.path;
+        let path = self.handshakes.get(key).expect("bound to the address").path;
         let Some(target) = target else {
             // The empty form deletes the will, and nothing is left to ask for (SN-024, SN-052).
-            handshake.will = WillPlan::Delete;
+            let changed =
+                self.handshakes.change(key, |handshake| handshake.will = WillPlan::Delete);
+            assert!(changed.is_ok(), "less memory fits");
             self.confirm(now, key, &[], broker);
             return;
         };

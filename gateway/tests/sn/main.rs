@@ -1,6 +1,10 @@
 //! The MQTT-SN machine with a real broker behind it, in octets and without sockets.
 
-mod connect;
+mod acknowledgements;
+mod answer_table;
+mod connecting;
 mod dialogues;
 mod farm;
+mod script;
 mod sleep;
+mod takeover;
