@@ -3,8 +3,11 @@
 mod acknowledgements;
 mod answer_table;
 mod connecting;
+mod delivering;
 mod dialogues;
 mod farm;
+mod publishing;
 mod script;
 mod sleep;
 mod takeover;
+mod topics;
