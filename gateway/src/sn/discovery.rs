@@ -50,7 +50,7 @@ impl SnGateway {
         self.stats.searches += 1;
         let Discovery { sources, total, total_rate } = &mut self.discovery;
         let source = self.nodes.source(&path.address);
-        if !sources.admit(source, now.mono) || !total.admit(*total_rate, now.mono) {
+        if !sources.admit_within(source, total, *total_rate, now.mono) {
             return;
         }
         self.stats.searches_answered += 1;

@@ -214,8 +214,8 @@ impl SnGateway {
         let per_s =
             Rate { max: self.settings.unknown_answers_per_s, window: Duration::from_secs(1) };
         let source = self.nodes.source(&path.address);
-        if self.unknown_senders.admit(source, now.mono) && self.unknown_total.admit(per_s, now.mono)
-        {
+        let total = &mut self.unknown_total;
+        if self.unknown_senders.admit_within(source, total, per_s, now.mono) {
             self.stats.unknown_answered += 1;
             self.send(path, v12::Disconnect { duration_s: None });
         }
