@@ -8,7 +8,7 @@ use broker_core::time::Now;
 use sn_codec::MsgId;
 use sn_codec::v12::{self, ReturnCode, TopicRef};
 
-use super::arq::{Exchange, Kind, Then};
+use super::arq::{Exchange, Kind, Sort, Then};
 use super::peer::{Peer, SentQos0};
 use super::{After, SnGateway};
 
@@ -65,11 +65,11 @@ impl SnGateway {
     ) {
         let id = self.peer(key).packet_id(puback.msg_id.0);
         match &self.peer(key).exchange {
-            Some(Exchange { kind: Kind::Publish { id: expected, qos, dup, .. }, .. })
+            Some(Exchange { kind: Kind::Publish { id: expected, sort, dup, .. }, .. })
                 if *expected == id =>
             {
-                let (qos, dup) = (*qos, *dup);
-                self.puback_expected(now, key, puback.return_code, id, (qos, dup), broker);
+                let (sort, dup) = (*sort, *dup);
+                self.puback_expected(now, key, puback.return_code, id, (sort, dup), broker);
             }
             _ if id.0 == 0 => self.puback_qos0(now, key, puback, broker),
             // Late, for a message that waits to be sent again.
@@ -80,18 +80,19 @@ impl SnGateway {
         }
     }
 
-    /// PUBACK for the publication that was sent last, with its QoS and DUP.
+    /// PUBACK for the publication that was sent last, with its sort and DUP.
     fn puback_expected(
         &mut self,
         now: Now,
         key: Key<Peer>,
         return_code: ReturnCode,
         id: PacketId,
-        (qos, dup): (QoS, bool),
+        (sort, dup): (Sort, bool),
         broker: &mut Broker,
     ) {
         match return_code {
-            ReturnCode::Accepted if qos == QoS::AtLeastOnce => {
+            ReturnCode::Accepted if sort.qos == QoS::AtLeastOnce => {
+                self.peer(key).understands.add(sort);
                 self.tell_ack(now, key, AckKind::PubAck, id, broker);
                 self.complete(key, broker);
             }
@@ -123,17 +124,23 @@ impl SnGateway {
     pub(super) fn pubrec(&mut self, now: Now, key: Key<Peer>, msg_id: MsgId, broker: &mut Broker) {
         let peer = self.peer(key);
         let id = peer.packet_id(msg_id.0);
-        let is_qos1 = matches!(
-            &peer.exchange,
-            Some(Exchange { kind: Kind::Publish { id: expected, qos: QoS::AtLeastOnce, .. }, .. })
-                if *expected == id
-        );
-        if is_qos1 {
-            // It fits to nothing, which is for PUBACK to end.
+        let sort = match &peer.exchange {
+            Some(Exchange { kind: Kind::Publish { id: expected, sort, .. }, .. })
+                if *expected == id =>
+            {
+                Some(*sort)
+            }
+            Some(_) | None => None,
+        };
+        if let Some(Sort { qos: QoS::AtLeastOnce, .. }) = sort {
+            // It fits to nothing: such a message is for PUBACK to end.
             self.send_to(key, v12::Pubrel { msg_id });
-        } else {
-            self.tell_ack(now, key, AckKind::PubRec, id, broker);
+            return;
         }
+        if let Some(sort) = sort {
+            peer.understands.add(sort);
+        }
+        self.tell_ack(now, key, AckKind::PubRec, id, broker);
     }
 
     /// PUBREL leaves. If it is about a message in flight PUBCOMP is waited for.

@@ -31,8 +31,15 @@ pub(super) const ACTIVE_CREDIT: Credit = Credit::Window(1);
 /// The same until nothing is left: towards a client that waits for PINGRESP.
 const VISIT_CREDIT: Credit = Credit::UntilDrained(1);
 
-/// How often the repetitions towards a sleeping client may be used up, once a visit, before its
-/// message is given up: a client that does not understand it would never get another.
+/// How often the repetitions towards a client that is there may be used up before a message is given
+/// up. A message of a sort that it never answered may be one that it does not understand: once is
+/// enough then (section 18). One of a sort that it does answer was lost, and a radio that loses three
+/// datagrams of ten loses five exchanges in a row for one message in thirty.
+const ROUNDS_UNPROVEN: u8 = 1;
+const ROUNDS_PROVEN: u8 = 3;
+
+/// The same towards a sleeping client, once a visit: one that does not understand a message would
+/// never get another.
 const BROKEN_VISITS_MAX: u8 = 5;
 
 /// A message that waits for the client's answer.
@@ -42,7 +49,7 @@ pub(super) struct Exchange {
     /// Repetitions since the client was last known to be there.
     tries: u8,
     /// How often they were used up.
-    used_up: u8,
+    rounds: u8,
     /// When it was sent for the first time.
     began: Instant,
     /// `None` while the exchange is stalled.
@@ -55,7 +62,7 @@ pub(super) enum Kind {
     /// REGISTER, for REGACK.
     Register { topic_id: u16, msg_id: u16, then: Then },
     /// PUBLISH, for PUBACK or PUBREC.
-    Publish { id: PacketId, qos: QoS, topic: TopicRef, dup: bool },
+    Publish { id: PacketId, sort: Sort, topic: TopicRef, dup: bool },
     /// PUBREL, for PUBCOMP.
     Release { id: PacketId },
     /// Nothing but time: the client answered "congestion" to a message of QoS 0.
@@ -69,6 +76,31 @@ pub(super) enum Then {
     InFlight(PacketId),
     /// A message of QoS 0, which nobody else holds.
     Qos0 { retain: bool, payload: Vec<u8> },
+}
+
+/// Sorts of publications that devices differ in: some answer QoS 1 only, some no empty payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sort {
+    pub(super) qos: QoS,
+    pub(super) is_empty: bool,
+}
+
+/// The sorts of publications that a client has answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sorts(u8);
+
+impl Sorts {
+    pub(super) const fn add(&mut self, sort: Sort) {
+        self.0 |= Self::bit(sort);
+    }
+
+    const fn has(self, sort: Sort) -> bool {
+        self.0 & Self::bit(sort) != 0
+    }
+
+    const fn bit(sort: Sort) -> u8 {
+        1 << (2 * sort.qos as u8 + sort.is_empty as u8)
+    }
 }
 
 impl Exchange {
@@ -129,12 +161,12 @@ impl SnGateway {
     /// The exchange of a client from now on, without a timer yet.
     pub(super) fn enter_exchange(&mut self, now: Now, key: Key<Peer>, kind: Kind) {
         let old = self.end_exchange(key);
-        let (tries, used_up, began) = match old {
+        let (tries, rounds, began) = match old {
             // The same message once more.
-            Some(old) if old.kind.is_same(&kind) => (old.tries, old.used_up, old.began),
+            Some(old) if old.kind.is_same(&kind) => (old.tries, old.rounds, old.began),
             Some(_) | None => (0, 0, now.mono),
         };
-        let exchange = Exchange { kind, tries, used_up, began, timer: None };
+        let exchange = Exchange { kind, tries, rounds, began, timer: None };
         self.peer(key).exchange = Some(exchange);
         self.charge(key);
     }
@@ -190,28 +222,41 @@ impl SnGateway {
 
     pub(super) fn exchange_timed_out(&mut self, now: Now, key: Key<Peer>, broker: &mut Broker) {
         let times = self.retry(key).times;
-        let peer = self.peer(key);
-        let (state, spoke_at) = (peer.state, peer.spoke_at);
-        let Some(exchange) = &mut peer.exchange else { return };
+        let Some(exchange) = &mut self.peer(key).exchange else { return };
         exchange.timer = None;
         if matches!(exchange.kind, Kind::Pause) {
             self.end_exchange(key);
             self.grant(key, broker);
-            return;
-        }
-        if exchange.tries < times {
+        } else if exchange.tries < times {
             exchange.tries += 1;
             self.repeat(now, key, broker);
-            return;
+        } else {
+            exchange.rounds = exchange.rounds.saturating_add(1);
+            self.repetitions_used_up(now, key, broker);
         }
-        exchange.used_up = exchange.used_up.saturating_add(1);
-        let is_hopeless = exchange.used_up >= BROKEN_VISITS_MAX;
-        let is_there = spoke_at > exchange.began;
-        match state {
+    }
+
+    /// The client did not answer however often it was asked (D7).
+    fn repetitions_used_up(&mut self, now: Now, key: Key<Peer>, broker: &mut Broker) {
+        let peer = self.peers.get(key).expect("a peer that is talked to");
+        let Some(exchange) = &peer.exchange else { return };
+        let rounds_max = match exchange.kind {
+            Kind::Publish { sort, .. } if peer.understands.has(sort) => ROUNDS_PROVEN,
+            Kind::Register { .. } if peer.registry.answers_register() => ROUNDS_PROVEN,
+            // It has answered the PUBLISH.
+            Kind::Release { .. } => ROUNDS_PROVEN,
+            Kind::Publish { .. } | Kind::Register { .. } | Kind::Pause => ROUNDS_UNPROVEN,
+        };
+        match peer.state {
             // It is there and does not answer this one (section 18).
-            State::Active if is_there => self.give_up(key, broker),
+            State::Active if peer.spoke_at > exchange.began && exchange.rounds >= rounds_max => {
+                self.give_up(key, broker);
+            }
+            State::Active if peer.spoke_at > exchange.began => self.retransmit(now, key, broker),
             State::Active => debug!(client = %peer.client_id, "client does not answer, waiting"),
-            State::Awake { .. } if is_hopeless => self.give_up(key, broker),
+            State::Awake { .. } if exchange.rounds >= BROKEN_VISITS_MAX => {
+                self.give_up(key, broker);
+            }
             State::Awake { .. } => self.break_visit(key),
             State::Asleep { .. } | State::Gone => {}
         }
@@ -316,7 +361,7 @@ impl SnGateway {
         match exchange.kind {
             Kind::Publish { id, .. } | Kind::Release { id } => broker.abandon(link, id),
             Kind::Register { topic_id, then, .. } => {
-                peer.registry.unanswered(topic_id);
+                peer.registry.set_standing(topic_id, Standing::Refused);
                 self.drop_unnamed(key, then, broker);
             }
             Kind::Pause => {}

@@ -7,7 +7,7 @@ use broker_core::topic::TopicName;
 use sn_codec::MsgId;
 use sn_codec::v12::{Publish, TopicRef};
 
-use super::arq::{Kind, Then};
+use super::arq::{Kind, Sort, Then};
 use super::peer::{Peer, SentQos0};
 use super::topics::Choice;
 use super::{After, SnGateway};
@@ -97,8 +97,8 @@ impl SnGateway {
         let data = delivery.message.payload();
         let retain = delivery.retain;
         self.send_publish(key, &Publish { dup, qos, retain, topic, msg_id, data });
-        let (id, qos) = (delivery.id, delivery.qos);
-        self.await_answer(now, key, Kind::Publish { id, qos, topic, dup });
+        let (id, sort) = (delivery.id, Sort { qos: delivery.qos, is_empty: data.is_empty() });
+        self.await_answer(now, key, Kind::Publish { id, sort, topic, dup });
     }
 
     fn send_publish(&mut self, key: Key<Peer>, publish: &Publish<'_>) {

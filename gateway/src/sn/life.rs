@@ -9,6 +9,7 @@ use sn_codec::v12;
 use tracing::info;
 
 use super::address::Path;
+use super::arq::Sorts;
 use super::connect::Handshake;
 use super::inbound::Inbound;
 use super::peer::{Peer, State};
@@ -57,6 +58,7 @@ impl SnGateway {
             peer.registry.clear(names);
             peer.predefined = Vec::new();
             peer.inbound = Inbound::default();
+            peer.understands = Sorts::default();
             peer.quirks = settings.quirks.get(&*peer.client_id).copied().unwrap_or_default();
         }
         self.charge(key);

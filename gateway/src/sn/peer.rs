@@ -8,7 +8,7 @@ use broker_core::time::Instant;
 use sn_codec::v12::TopicRef;
 
 use super::address::{Path, Source};
-use super::arq::Exchange;
+use super::arq::{Exchange, Sorts};
 use super::connect::Handshake;
 use super::inbound::Inbound;
 use super::limiter::Meter;
@@ -38,6 +38,7 @@ pub(super) struct Peer {
     pub(super) session_ended: bool,
     /// What it needs to be spoken to, as configured and as it has shown in this session (D8).
     pub(super) quirks: Quirks,
+    pub(super) understands: Sorts,
     pub(super) registry: Registry,
     /// Predefined ids by which it subscribed; deliveries use them (SN-076).
     pub(super) predefined: Vec<u16>,
@@ -112,6 +113,7 @@ impl Peer {
             reconnecting: None,
             session_ended: false,
             quirks,
+            understands: Sorts::default(),
             registry: Registry::default(),
             predefined: Vec::new(),
             exchange: None,

@@ -24,8 +24,6 @@ pub(super) enum Standing {
     Unknown,
     /// The client knows it in this connection.
     Known,
-    /// It has to be registered, and was once without an answer.
-    Unanswered,
     /// The client does not want the name, or does not answer when told of it.
     Refused,
 }
@@ -116,13 +114,8 @@ impl Registry {
         self.set_standing(id, if is_accepted { Standing::Known } else { Standing::Refused });
     }
 
-    /// The client did not answer a REGISTER however often it was sent. One that never does is not
-    /// asked about this name again in the session; to one that usually answers all of it may have
-    /// been lost, once.
-    pub(super) fn unanswered(&mut self, id: u16) {
-        let is_first = self.standing(id) != Some(Standing::Unanswered);
-        let may_be_lost = self.answers_register && is_first;
-        self.set_standing(id, if may_be_lost { Standing::Unanswered } else { Standing::Refused });
+    pub(super) const fn answers_register(&self) -> bool {
+        self.answers_register
     }
 
     /// A new connection in the same session: ids stay, but whether the client still knows them will
@@ -131,7 +124,7 @@ impl Registry {
         for entry in &mut self.entries {
             entry.standing = match entry.standing {
                 Standing::Refused => Standing::Refused,
-                Standing::Unknown | Standing::Known | Standing::Unanswered => Standing::Unknown,
+                Standing::Unknown | Standing::Known => Standing::Unknown,
             };
         }
     }
@@ -222,20 +215,5 @@ mod tests {
         assert_eq!(registry.find(name("b"), &names), Some((refused, Standing::Refused)));
         registry.clear(&mut names);
         assert_eq!((registry.len(), names.find(name("a"))), (0, None));
-    }
-
-    #[test]
-    fn silence_is_a_refusal_from_who_never_answers_and_at_the_second_time_from_all() {
-        let (mut names, mut registry) = (Names::new(1), Registry::default());
-        for (text, id) in [("a", 1), ("b", 2)] {
-            assert_eq!(registry.assign(name(text), &mut names, 9, |_| false), Ok(id));
-        }
-        registry.unanswered(1);
-        assert_eq!(registry.standing(1), Some(Standing::Refused));
-        registry.answered(1, true);
-        registry.unanswered(2);
-        assert_eq!(registry.standing(2), Some(Standing::Unanswered));
-        registry.unanswered(2);
-        assert_eq!(registry.standing(2), Some(Standing::Refused));
     }
 }

@@ -175,6 +175,26 @@ fn a_message_that_a_living_client_does_not_answer_is_given_up() {
     assert_eq!(farm.broker.stats().dropped_unacknowledged, 1, "and counted");
 }
 
+/// A client that answers such messages has lost this one: it gets more rounds before that.
+#[test]
+fn a_message_of_a_sort_that_the_client_answers_is_repeated_for_longer() {
+    for (proof, payload, rounds) in [("0", "1", 3), ("", "", 3), ("0", "", 1), ("", "1", 1)] {
+        let mut farm = subscriber();
+        farm.publish("a/x", proof, Q1);
+        let length = 7 + proof.len();
+        let text = if proof.is_empty() { String::new() } else { format!(" '{proof}'") };
+        farm.play(A, &format!("< {length:02X} 0C 20 00 01 {{m}}{text}\n> 07 0D 00 01 {{m}} 00"));
+        farm.publish("a/x", payload, Q1);
+        let mut sent = 0;
+        while farm.gateway.stats().given_up == 0 {
+            sent += farm.take(A).len();
+            farm.pass(5_000);
+            farm.say(A, "05 00 02 03 84");
+        }
+        assert_eq!(sent, 5 * rounds, "`{payload}` after `{proof}`");
+    }
+}
+
 /// D7: not heard of since the first try, so it is kept, and nothing is sent until it is heard of.
 #[test]
 fn a_message_that_a_silent_client_does_not_answer_is_kept() {

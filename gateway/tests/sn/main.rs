@@ -14,3 +14,4 @@ mod strangers;
 mod takeover;
 mod timers;
 mod topics;
+mod traps;
