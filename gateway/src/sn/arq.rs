@@ -36,7 +36,10 @@ const VISIT_CREDIT: Credit = Credit::UntilDrained(1);
 /// enough then (section 18). One of a sort that it does answer was lost, and a radio that loses three
 /// datagrams of ten loses five exchanges in a row for one message in thirty.
 const ROUNDS_UNPROVEN: u8 = 1;
-const ROUNDS_PROVEN: u8 = 3;
+const ROUNDS_PROVEN: u8 = 5;
+
+/// The same for REGISTER of a client that answers it: its table may be full now.
+const ROUNDS_REGISTER: u8 = 3;
 
 /// The same towards a sleeping client, once a visit: one that does not understand a message would
 /// never get another.
@@ -107,6 +110,11 @@ impl Exchange {
     /// Whether it waits for the client to be heard of.
     pub(super) const fn is_stalled(&self) -> bool {
         self.timer.is_none()
+    }
+
+    /// Whether the client has not answered in its time.
+    pub(super) const fn is_overdue(&self) -> bool {
+        self.is_stalled() || self.tries > 0 || self.rounds > 0
     }
 
     /// The client is there and has its repetitions before it.
@@ -242,7 +250,7 @@ impl SnGateway {
         let Some(exchange) = &peer.exchange else { return };
         let rounds_max = match exchange.kind {
             Kind::Publish { sort, .. } if peer.understands.has(sort) => ROUNDS_PROVEN,
-            Kind::Register { .. } if peer.registry.answers_register() => ROUNDS_PROVEN,
+            Kind::Register { .. } if peer.registry.answers_register() => ROUNDS_REGISTER,
             // It has answered the PUBLISH.
             Kind::Release { .. } => ROUNDS_PROVEN,
             Kind::Publish { .. } | Kind::Register { .. } | Kind::Pause => ROUNDS_UNPROVEN,

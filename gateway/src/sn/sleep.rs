@@ -78,13 +78,16 @@ impl SnGateway {
             self.pingreq_from_elsewhere(now, path, pingreq, broker);
             return;
         }
-        let is_held_back = peer.exchange.as_ref().is_some_and(Exchange::is_stalled);
+        let is_overdue = peer.exchange.as_ref().is_some_and(Exchange::is_overdue);
         match peer.state {
             // It was told that PINGRESP follows its messages, and lost one of them.
             State::Active if peer.owes_pingresp => self.retransmit(now, key, broker),
-            // A client that thinks it sleeps names itself; messages that were held back because it
-            // did not answer come first (17.7). They are sent when this message has been dealt with.
-            State::Active if is_held_back && is_named => peer.owes_pingresp = true,
+            // A client that thinks it sleeps names itself. What it did not answer went to a radio that
+            // was off, and comes before PINGRESP turns it off again (17.7).
+            State::Active if is_overdue && is_named => {
+                peer.owes_pingresp = true;
+                self.retransmit(now, key, broker);
+            }
             State::Active => self.send(path, v12::Pingresp),
             State::Asleep { .. } => self.wake(now, key, broker),
             // A message or its acknowledgement was lost: once more, at once. If nothing is in flight

@@ -178,7 +178,7 @@ fn a_message_that_a_living_client_does_not_answer_is_given_up() {
 /// A client that answers such messages has lost this one: it gets more rounds before that.
 #[test]
 fn a_message_of_a_sort_that_the_client_answers_is_repeated_for_longer() {
-    for (proof, payload, rounds) in [("0", "1", 3), ("", "", 3), ("0", "", 1), ("", "1", 1)] {
+    for (proof, payload, rounds) in [("0", "1", 5), ("", "", 5), ("0", "", 1), ("", "1", 1)] {
         let mut farm = subscriber();
         farm.publish("a/x", proof, Q1);
         let length = 7 + proof.len();

@@ -174,7 +174,7 @@ fn every_two_datagrams_may_be_lost() {
 }
 
 /// A subscriber that sleeps while a hundred messages come, and then visits until it has them.
-fn sleeper(qos_of: impl Fn(usize) -> QoS) -> Vec<Goal> {
+fn sleeper(qos_of: fn(usize) -> QoS) -> Vec<Goal> {
     let mut goals = vec![
         Goal::Connect,
         Goal::Subscribe("a/x", Q2),
@@ -185,7 +185,7 @@ fn sleeper(qos_of: impl Fn(usize) -> QoS) -> Vec<Goal> {
         let topic = if n % 10 == 9 { ["b/1", "b/2", "b/3"][n / 10 % 3] } else { "a/x" };
         goals.push(service(topic, &format!("{n:03}"), qos_of(n)));
     }
-    goals.push(Goal::Visit);
+    goals.push(Goal::Collect(100));
     goals
 }
 
@@ -202,7 +202,6 @@ fn check_sleeper(air: &Air, what: &str) {
     }
     assert_eq!(expected, 100, "{what}: all of them came\n{}", air.trace());
     assert!(device.visits.ends_with('R'), "{what}: {}", device.visits);
-    assert_eq!(device.visits.matches('R').count(), 1, "{what}: {}", device.visits);
     assert_eq!(air.farm.broker.stats().dropped(), 0, "{what}");
 }
 
@@ -218,20 +217,12 @@ fn a_sleeper_gets_everything_with_every_nth_datagram_lost() {
                 if is_lost { vec![] } else { vec![DELAY_MS] }
             });
             let what = format!("every {nth}th lost {ways:?}");
-            for qos in [|_| Q1, |_| Q2, MIXED] {
-                check_sleeper(&play(&sleeper(qos), boxed(nth, ways)), &what);
-            }
-            check_sleeper(&play(&sleeper(MIXED), weather), &what);
+            let air = play(&sleeper(MIXED), weather);
+            check_sleeper(&air, &what);
+            let visits = &air.devices[0].visits;
+            assert_eq!(visits.matches('R').count(), 1, "{what}: in one visit, {visits}");
         }
     }
-}
-
-fn boxed(nth: usize, ways: &'static [Way]) -> Weather {
-    Box::new(
-        move |way, _, n| {
-            if ways.contains(&way) && n % nth == nth - 1 { vec![] } else { vec![DELAY_MS] }
-        },
-    )
 }
 
 /// N1, N2, N5
@@ -334,6 +325,8 @@ fn many_devices_live_on_one_bad_radio() {
             let exactly = heard.iter().filter(|text| **text == format!("a/up {id} q2")).count();
             assert_eq!(exactly, 1, "seed {seed}, {id}");
         }
+        // A copy of a CONNECT that comes behind DISCONNECT is one for the gateway.
+        air.farm.pass(1_000_000);
         assert_eq!(air.farm.gateway.usage().gone, IDS.len());
     }
 }

@@ -416,6 +416,39 @@ fn a_ping_by_name_of_an_active_client_brings_what_was_held_back() {
     assert_eq!(farm.gateway.usage().active, 1);
 }
 
+/// The same as soon as one repetition found nobody; before that it is a message on its way.
+#[test]
+fn a_ping_by_name_of_an_active_client_brings_what_was_not_answered_in_time() {
+    let mut farm = Farm::new();
+    farm.play(
+        A,
+        "> 0A 04 04 01 0E 10 'dev1'
+         < 03 05 00
+         > 08 12 40 00 0A 'a/#'
+         < 08 13 40 00 00 00 0A 00",
+    );
+    farm.publish("a/x", "1", Q2);
+    let mut known = Known::new();
+    let register = "< 09 0A 00 01 {r} 'a/x'";
+    farm.play_on(A, &mut known, &format!("{register}\n> 06 16 'dev1'\n< 02 17"));
+    farm.pass(11_500);
+    farm.play_on(
+        A,
+        &mut known,
+        &format!(
+            "{register}
+             > 06 16 'dev1'
+             {register}
+             > 07 0B 00 01 {{r}} 00
+             < 08 0C 40 00 01 {{m}} '1'
+             > 04 0F {{m}}
+             < 04 10 {{m}}
+             > 04 0E {{m}}
+             < 02 17"
+        ),
+    );
+}
+
 /// Without its name it only wants an answer, which does not wait.
 #[test]
 fn a_ping_without_a_name_of_an_active_client_is_answered_first() {

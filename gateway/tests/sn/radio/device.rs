@@ -33,6 +33,8 @@ pub(crate) enum Goal {
     Sleep(u16),
     /// PINGREQ until PINGRESP.
     Visit,
+    /// Visits with naps in between until it has heard so many different messages, all in all.
+    Collect(usize),
     /// A service publishes for it.
     Service(&'static str, String, QoS),
     /// Until it has heard so many different messages, all in all.
@@ -141,6 +143,10 @@ impl Device {
         request.into_iter().chain(self.nap_until).chain(idle).min()
     }
 
+    fn is_visiting(&self) -> bool {
+        matches!(self.goals.front(), Some(Goal::Visit | Goal::Collect(_)))
+    }
+
     fn distinct(&self) -> usize {
         self.heard.iter().map(|(topic, payload, _)| (topic, payload)).collect::<BTreeSet<_>>().len()
     }
@@ -183,7 +189,7 @@ impl Device {
     /// Too many tries: a visit is tried again later, everything else in a new connection.
     fn give_up(&mut self, now: u64) {
         let Some(request) = self.request.take() else { return };
-        if self.goals.front() == Some(&Goal::Visit) {
+        if self.is_visiting() {
             self.is_off = true;
             self.nap_until = Some(now + NAP_MS);
         } else {
@@ -199,7 +205,7 @@ impl Device {
         if is_repeatable {
             self.interrupted = Some(Request { tries: 0, ..request });
         }
-        if self.goals.front() == Some(&Goal::Visit) {
+        if self.is_visiting() {
             self.goals.push_front(Goal::Sleep(600));
         }
         if !is_connecting {
@@ -249,7 +255,7 @@ impl Device {
             Goal::Sleep(seconds) => {
                 self.ask(now, message(0x18, &[&seconds.to_be_bytes()]), 0x18, None);
             }
-            Goal::Visit => {
+            Goal::Visit | Goal::Collect(_) => {
                 self.is_off = false;
                 self.visits.push('P');
                 self.ask(now, message(0x16, &[id]), 0x17, None);
@@ -299,7 +305,7 @@ impl Device {
         if self.is_off {
             return;
         }
-        if self.goals.front() == Some(&Goal::Visit)
+        if self.is_visiting()
             && let Some(request) = &mut self.request
         {
             request.deadline = now + RETRY_MS;
@@ -417,10 +423,14 @@ impl Device {
                 assert_eq!(octets[6], 0, "PUBACK");
                 self.goals.pop_front();
             }
-            (0x17, Some(Goal::Visit)) => {
+            (0x17, Some(Goal::Visit | Goal::Collect(_))) => {
                 self.visits.push('R');
                 self.is_off = true;
-                self.goals.pop_front();
+                if matches!(self.goals.front(), Some(Goal::Collect(n)) if self.distinct() < *n) {
+                    self.nap_until = Some(now + NAP_MS);
+                } else {
+                    self.goals.pop_front();
+                }
             }
             (0x17, Some(Goal::Hear(_))) => {}
             (0x18, Some(Goal::Sleep(_) | Goal::Disconnect)) => {
