@@ -20,7 +20,7 @@ use crate::key::{Arena, Key};
 use crate::limits::{BrokerConfig, Durability};
 use crate::message::MessageStore;
 use crate::retained::Retained;
-use crate::session::{Queued, Resend, Session};
+use crate::session::{Queued, Resend, Session, Stage};
 use crate::stats::{Stats, Usage};
 use crate::subscription_ids::IdSets;
 use crate::time::{Instant, Now};
@@ -230,11 +230,17 @@ impl Broker {
         }
     }
 
-    /// Gives one message in flight up: the client will never acknowledge it.
+    /// Gives one message in flight up: the client will never acknowledge it. One of QoS 2 that the
+    /// client has received is not lost by that.
     pub fn abandon(&mut self, link: LinkId, id: PacketId) {
         let Some(key) = self.by_link.get(&link).copied() else { return };
-        if self.finish(key, id) {
-            self.stats.dropped_unacknowledged += 1;
+        let stage = self.session(key).window.get(id).map(|entry| entry.stage);
+        self.finish(key, id);
+        match stage {
+            Some(Stage::Unacknowledged | Stage::Unreceived) => {
+                self.stats.dropped_unacknowledged += 1;
+            }
+            Some(Stage::Released) | None => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! Every bound, filled, and one more.
 
-use broker_core::api::Dialect;
+use broker_core::api::{Dialect, Incoming, WillChange};
 use broker_core::limits::{BrokerConfig, Limits};
 
 use crate::bench::{Bench, CLEAN, How, PERSISTENT, Q0, Q1, Q2, config};
@@ -123,6 +123,14 @@ fn without_memory_what_would_have_to_wait_is_refused_and_the_rest_goes_on() {
     bench.expect(service, &["closed: quota exceeded"]);
     let newcomer = bench.connect("new", &CLEAN);
     bench.expect(newcomer, &["connack quota exceeded", "closed: quota exceeded"]);
+    // Wills take memory, too.
+    let will = Some(("w", "gone", Q0, false));
+    let absent = bench.connect("absent", &How { will, ..PERSISTENT });
+    bench.expect(absent, &["connack quota exceeded", "closed: quota exceeded"]);
+    bench.say(sensor, Incoming::ChangeWill(WillChange::Payload(b"gone")));
+    bench.expect(sensor, &["willack Payload quota exceeded"]);
+    bench.say(sensor, Incoming::ChangeWill(WillChange::Delete));
+    bench.expect(sensor, &["willack Topic success"]);
 
     bench.broker.set_external_memory(0);
     bench.publish(sensor, "wait", "4", Q1);
