@@ -282,8 +282,15 @@ impl Broker {
         self.next_delivery()
     }
 
+    /// Whether an answer waits to be put out: those come before all deliveries, and there are no
+    /// more of them than requests that were made.
+    pub fn has_answers(&self) -> bool {
+        !self.control.is_empty()
+    }
+
     /// A measure of the work done so far, in deliveries: publications cause as many as there are
-    /// sessions they go to, and whoever reads from links may want to stop after so many.
+    /// sessions they go to, a subscription counts as one. Whoever reads from links may want to stop
+    /// after so many.
     pub const fn work(&self) -> u64 {
         self.work
     }
