@@ -6,6 +6,7 @@
 mod connect;
 mod deliver;
 mod expire;
+mod line;
 mod output;
 mod publish;
 mod subscribe;
@@ -29,6 +30,7 @@ use crate::trie::Trie;
 
 use deliver::Lent;
 use expire::Timer;
+use line::Line;
 use output::Control;
 use publish::Target;
 use sys::Sys;
@@ -74,10 +76,10 @@ pub struct Broker {
     lent_control: Option<Control>,
     /// The delivery that was lent last; what it held alone is let go at the next call.
     lent: Lent,
-    /// Sessions that have something to send and may, each once, the next to be served in front.
-    ready: VecDeque<Key<Session>>,
-    /// Messages that the session in front has been sent in its turn.
-    burst: u32,
+    /// Sessions that have something to send and may.
+    ready: Line,
+    /// Whether a session that is being served got a message into a queue that is nearly full.
+    crowded: bool,
 
     /// Messages put, or not put, into queues.
     work: u64,
@@ -126,8 +128,8 @@ impl Broker {
             control: VecDeque::new(),
             lent_control: None,
             lent: Lent::default(),
-            ready: VecDeque::new(),
-            burst: 0,
+            ready: Line::default(),
+            crowded: false,
             work: 0,
             is_pressed: false,
             route: 0,
@@ -292,8 +294,22 @@ impl Broker {
         self.next_delivery()
     }
 
+    /// Whether an answer waits to be put out: those come before all deliveries, and there are no
+    /// more of them than requests that were made.
+    pub fn has_answers(&self) -> bool {
+        !self.control.is_empty()
+    }
+
+    /// Whether, since it was asked last, a message came for a client that takes messages and has a
+    /// queue of them that is nearly full. Whoever goes on publishing without letting the broker put
+    /// out what it has makes it drop messages that the client would have taken.
+    pub const fn take_crowded(&mut self) -> bool {
+        core::mem::replace(&mut self.crowded, false)
+    }
+
     /// A measure of the work done so far, in deliveries: publications cause as many as there are
-    /// sessions they go to, and whoever reads from links may want to stop after so many.
+    /// sessions they go to, a subscription counts as one. Whoever reads from links may want to stop
+    /// after so many.
     pub const fn work(&self) -> u64 {
         self.work
     }

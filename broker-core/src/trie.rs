@@ -190,6 +190,11 @@ impl Trie {
         Some(node)
     }
 
+    /// Whether a session has subscribed to the filter at this place.
+    pub(crate) fn has(&self, node: NodeId, session: Key<Session>) -> bool {
+        self.positions.contains_key(&(node, session))
+    }
+
     /// Takes one subscription away; `false` if it was not there.
     pub(crate) fn unsubscribe(&mut self, node: NodeId, session: Key<Session>) -> bool {
         let Some(position) = self.positions.remove(&(node, session)) else { return false };

@@ -214,6 +214,9 @@ impl Broker {
             self.queued += 1;
             self.messages.keep(entry.message);
             self.make_ready(key);
+            let session = self.session(key);
+            let is_crowded = session.is_ready && session.queue.is_crowded();
+            self.crowded |= is_crowded;
         } else {
             self.stats.dropped_queue_full += 1;
             self.id_sets.release(entry.ids);

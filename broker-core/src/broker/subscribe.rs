@@ -20,10 +20,22 @@ impl Broker {
     /// Always answered [MQTT-3.8.4-1]. Each filter is granted or refused by itself; one answer
     /// holds a code for each, in their order [MQTT-3.8.4-4], [MQTT-3.8.4-5], [MQTT-3.9.3-1].
     pub(super) fn subscribe(&mut self, key: Key<Session>, link: LinkId, subscribe: &Subscribe<'_>) {
+        self.work += subscribe.requests.len() as u64;
+        let looked_at_max = self.config.limits.filters_per_session_max;
         let reasons = subscribe
             .requests
             .iter()
-            .map(|request| self.subscribe_one(key, request, subscribe.identifier))
+            .enumerate()
+            .map(|(position, request)| {
+                if position < looked_at_max {
+                    self.subscribe_one(key, request, subscribe.identifier)
+                } else {
+                    // One packet may name hundreds of thousands, of which a session has room for
+                    // few.
+                    self.stats.subscribe_refused += 1;
+                    ReasonCode::QuotaExceeded
+                }
+            })
             .collect();
         self.change();
         if let Some(link) = &mut self.session(key).link {
@@ -41,6 +53,7 @@ impl Broker {
         link: LinkId,
         unsubscribe: &Unsubscribe<'_>,
     ) {
+        self.work += unsubscribe.filters.len() as u64;
         let reasons =
             unsubscribe.filters.iter().map(|filter| self.unsubscribe_one(key, *filter)).collect();
         self.change();
@@ -93,7 +106,7 @@ impl Broker {
         let session = self.sessions.get(key).expect("looked up by its link");
         let is_full = session.subscriptions.len() >= limits.filters_per_session_max;
         if (is_full || self.is_out_of_memory())
-            && self.trie.find(filter).is_none_or(|node| !session.subscriptions.contains(&node))
+            && self.trie.find(filter).is_none_or(|node| !self.trie.has(node, key))
         {
             return Err(ReasonCode::QuotaExceeded);
         }
@@ -122,15 +135,12 @@ impl Broker {
     }
 
     fn unsubscribe_one(&mut self, key: Key<Session>, filter: TopicFilter<'_>) -> ReasonCode {
-        let existed = match self.trie.find(filter) {
-            Some(node) => {
-                let session = self.session(key);
-                session.subscriptions.retain(|held| *held != node);
-                session.replays.retain(|replay| *replay.filter != *filter.as_str());
-                self.trie.unsubscribe(node, key)
-            }
-            None => false,
-        };
-        if existed { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted }
+        let node = self.trie.find(filter).filter(|node| self.trie.has(*node, key));
+        let Some(node) = node else { return ReasonCode::NoSubscriptionExisted };
+        self.trie.unsubscribe(node, key);
+        let session = self.session(key);
+        session.subscriptions.retain(|held| *held != node);
+        session.replays.retain(|replay| *replay.filter != *filter.as_str());
+        ReasonCode::Success
     }
 }
