@@ -166,7 +166,7 @@ impl Broker {
         // Who has a session may come back to it, but not with a larger will.
         if let (true, ConnectWill::Set(will)) = (is_out_of_memory, &connect.will) {
             let stored = self.sessions.get(existing).and_then(|session| session.will.as_ref());
-            if StoredWill::from(will).memory() > stored.map_or(0, StoredWill::memory) {
+            if StoredWill::from(will).memory() > stored.map_or(0, |will| will.memory()) {
                 return Err(ReasonCode::QuotaExceeded);
             }
         }
