@@ -26,6 +26,12 @@ impl Crowd {
         Self((0..count).map(connect).collect())
     }
 
+    /// Opens one more connection.
+    #[track_caller]
+    pub(super) fn add(&mut self, server: SocketAddr) {
+        self.0.push(TcpStream::connect(server).expect("a server that accepts"));
+    }
+
     /// Opens so many connections and says CONNECT on each; the answers are taken.
     #[track_caller]
     pub(super) fn connect(server: SocketAddr, count: usize, prefix: &str) -> Self {

@@ -3,10 +3,14 @@
 //! Each test is small enough for every change; `OVERLOAD=full` runs them at the size that
 //! docs/testing.md promises. What was measured is printed (`--nocapture`).
 
+mod churn;
 mod connections;
 mod crowd;
+mod datagrams;
+mod floods;
 mod readers;
 mod requests;
+mod streams;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -45,7 +49,8 @@ impl Attack {
     fn begin(what: &str, builder: Builder) -> Self {
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let gateway = builder.text(sys::EVERY_SECOND).start();
+        // A flood loses datagrams of bystanders, too: they are repeated soon.
+        let gateway = builder.mqtt_sn("retry_ms = 200").text(sys::EVERY_SECOND).start();
         let bystanders = Bystanders::start(&gateway);
         let sys = Sys::watch(gateway.mqtt());
         let rss_before = gateway.process().rss_bytes();
