@@ -95,7 +95,7 @@
 //! | [`api`] | the vocabulary: what links say and hear |
 //! | `broker` | the machine, a file per concern |
 //! | `session` | one client: queue, window, what it sent and did not release |
-//! | [`topic`], `trie`, `retained` | names and filters, who subscribed, the last message of a topic |
+//! | [`topic`], `trie`, `retained` | names and filters, subscribers, last message of a topic |
 //! | [`message`], [`property`], [`reason`] | what is carried |
 //! | [`mqtt`] | the wire of MQTT 3.1, 3.1.1 and 5.0 |
 //! | [`limits`], [`stats`] | every bound, every counter |

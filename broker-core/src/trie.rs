@@ -209,8 +209,8 @@ impl Trie {
         true
     }
 
-    /// Calls `found` for every subscription that matches `topic` [MQTT-3.3.2-3]; a session with overlapping
-    /// filters is found once for each.
+    /// Calls `found` for every subscription that matches `topic` [MQTT-3.3.2-3]; a session with
+    /// overlapping filters is found once for each.
     pub(crate) fn matches(&mut self, topic: TopicName<'_>, mut found: impl FnMut(&Subscriber)) {
         let mut here = core::mem::take(&mut self.frontier);
         let mut below = core::mem::take(&mut self.next_frontier);

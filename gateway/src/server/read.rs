@@ -15,7 +15,8 @@ use super::{READ_BYTES, Server};
 /// Links read from in a turn; the others come next.
 const LINKS: usize = 256;
 
-/// Steps (see [`Allowance`]) that the packets of one link may take in a turn; what else it sent waits.
+/// Steps (see [`Allowance`]) that the packets of one link may take in a turn; what else it sent
+/// waits.
 const LINK_STEPS: u64 = 8_192;
 
 /// Steps that all links together may take in a turn, about three milliseconds; the others come

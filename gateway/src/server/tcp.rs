@@ -184,7 +184,8 @@ impl Links {
     }
 
     /// The link that has waited longest of those that came at `came_by` or before and have not said
-    /// who they are; of those from one source, if one is given. Looks at no more than `steps` links.
+    /// who they are; of those from one source, if one is given. Looks at no more than `steps`
+    /// links.
     pub(super) fn oldest_newcomer(
         &self,
         source: Option<Source>,

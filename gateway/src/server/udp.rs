@@ -14,8 +14,8 @@ use crate::sn::{Datagram, Destination, LocalAddress, PortId, Transmit};
 /// Batches of datagrams read from one port in a turn.
 const BATCHES: usize = 4;
 
-/// Steps (see [`Allowance`]) that the datagrams of one port may take in a turn; the rest waits for the
-/// next.
+/// Steps (see [`Allowance`]) that the datagrams of one port may take in a turn; the rest waits for
+/// the next.
 const PORT_STEPS: u64 = 8_192;
 
 /// A port and what waits to be sent from it.

@@ -195,8 +195,8 @@ impl SnGateway {
         broker.handle(now, self.peer(key).link, Incoming::Ack(ack));
     }
 
-    /// The client does not know the topic id of a message in flight: it is told, and gets the message
-    /// once more; the second time the message is dropped (SN-081).
+    /// The client does not know the topic id of a message in flight: it is told, and gets the
+    /// message once more; the second time the message is dropped (SN-081).
     fn correct_topic(&mut self, key: Key<Peer>, id: PacketId, broker: &mut Broker) {
         if let Some(Exchange { kind: Kind::Publish { topic, .. }, .. }) = self.peer(key).exchange {
             self.forget_naming(key, topic);
@@ -208,8 +208,8 @@ impl SnGateway {
         }
     }
 
-    /// The same for a message of QoS 0, which has no number: only the last one is remembered, and it
-    /// can be sent again only if nothing else waits for an answer.
+    /// The same for a message of QoS 0, which has no number: only the last one is remembered, and
+    /// it can be sent again only if nothing else waits for an answer.
     fn correct_qos0(&mut self, now: Now, key: Key<Peer>, topic_id: u16, broker: &mut Broker) {
         let peer = self.peer(key);
         let last = peer.last_qos0.take_if(|sent| sent.topic.raw() == topic_id);
@@ -227,8 +227,8 @@ impl SnGateway {
         broker.set_credit(link, Credit::Paused);
     }
 
-    /// The client is overloaded: what waits is sent again after a pause, and nothing else until then
-    /// (12.5).
+    /// The client is overloaded: what waits is sent again after a pause, and nothing else until
+    /// then (12.5).
     fn pause(&mut self, now: Now, key: Key<Peer>, broker: &mut Broker) {
         let peer = self.peer(key);
         if !peer.is_listening() {

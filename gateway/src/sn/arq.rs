@@ -5,9 +5,9 @@
 //!                                └──▶ PUBREC ──▶ PUBREL ──▶ PUBCOMP
 //! ```
 //!
-//! What is repeated is not kept here: a PUBLISH is asked of the broker again, which holds it in flight;
-//! a REGISTER and a PUBREL are made again from their numbers. An exchange whose client fell silent has
-//! no timer; it stalls until the client is heard of, or wakes up.
+//! What is repeated is not kept here: a PUBLISH is asked of the broker again, which holds it in
+//! flight; a REGISTER and a PUBREL are made again from their numbers. An exchange whose client fell
+//! silent has no timer; it stalls until the client is heard of, or wakes up.
 
 use core::time::Duration;
 
@@ -31,10 +31,10 @@ pub(super) const ACTIVE_CREDIT: Credit = Credit::Window(1);
 /// The same until nothing is left: towards a client that waits for PINGRESP.
 const VISIT_CREDIT: Credit = Credit::UntilDrained(1);
 
-/// How often the repetitions towards a client that is there may be used up before a message is given
-/// up. A message of a sort that it never answered may be one that it does not understand: once is
-/// enough then (section 18). One of a sort that it does answer was lost, and a radio that loses three
-/// datagrams of ten loses five exchanges in a row for one message in thirty.
+/// How often the repetitions towards a client that is there may be used up before a message is
+/// given up. A message of a sort that it never answered may be one that it does not understand:
+/// once is enough then (section 18). One of a sort that it does answer was lost, and a radio that
+/// loses three datagrams of ten loses five exchanges in a row for one message in thirty.
 const ROUNDS_UNPROVEN: u8 = 1;
 const ROUNDS_PROVEN: u8 = 5;
 
@@ -322,8 +322,8 @@ impl SnGateway {
         }
     }
 
-    /// Asks the broker for a message in flight. It comes back as a delivery, which sets the timer; if
-    /// it is not in flight any more, the next one comes.
+    /// Asks the broker for a message in flight. It comes back as a delivery, which sets the timer;
+    /// if it is not in flight any more, the next one comes.
     pub(super) fn send_again(
         &mut self,
         key: Key<Peer>,

@@ -1,12 +1,12 @@
 //! From the first CONNECT to its CONNACK.
 //!
 //! ```text
-//! CONNECT ──▶ [the owner of the id is asked] ──▶ [will topic ──▶ will message] ──▶ broker ──▶ CONNACK
+//! CONNECT ─▶ [the owner of the id is asked] ─▶ [will topic ─▶ will message] ─▶ broker ─▶ CONNACK
 //! ```
 //!
-//! A handshake hangs on the address it came from and leaves a session of that client alone until the
-//! broker has accepted it. What the client repeats is answered again; we repeat nothing, as the client
-//! does (10.2).
+//! A handshake hangs on the address it came from and leaves a session of that client alone until
+//! the broker has accepted it. What the client repeats is answered again; we repeat nothing, as the
+//! client does (10.2).
 
 use core::time::Duration;
 
@@ -390,8 +390,8 @@ impl SnGateway {
         self.send(path, v12::Connack { return_code: ReturnCode::Accepted });
     }
 
-    /// The broker has given the link away again before it answered: somebody else came with the same
-    /// id, or the answer waited for too long. The client is told to wait.
+    /// The broker has given the link away again before it answered: somebody else came with the
+    /// same id, or the answer waited for too long. The client is told to wait.
     pub(super) fn lose_handshake(&mut self, key: Key<Handshake>) {
         let handshake = self.remove_handshake(key);
         self.settle_reconnect(&handshake.client_id, key);

@@ -52,8 +52,8 @@ impl SnGateway {
         }
     }
 
-    /// The client cannot be reached, as another has its address. QoS 1 and 2 stay in flight until it
-    /// is heard of.
+    /// The client cannot be reached, as another has its address. QoS 1 and 2 stay in flight until
+    /// it is heard of.
     fn hold_back(&mut self, key: Key<Peer>, delivery: &Delivery<'_>) -> Flow {
         if delivery.qos == QoS::AtMostOnce {
             return Flow::GiveUp(delivery.id);

@@ -65,8 +65,9 @@ impl SnGateway {
     }
 
     /// ADVERTISE on every port, and again after the time that it announces (SN-031, SN-036). This
-    /// gateway is a server itself, so it can always serve (SN-032), and it stands by for nobody: what
-    /// others advertise changes nothing (SN-038). How often is for the operator to say (SN-039).
+    /// gateway is a server itself, so it can always serve (SN-032), and it stands by for nobody:
+    /// what others advertise changes nothing (SN-038). How often is for the operator to say
+    /// (SN-039).
     pub(super) fn advertise(&mut self, now: Now) {
         let duration_s = self.settings.advertise_s;
         let gateway_id = GatewayId(self.settings.gateway_id);

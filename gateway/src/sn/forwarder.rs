@@ -1,8 +1,8 @@
 //! Nodes behind forwarders (SN 5.5).
 //!
-//! A forwarder wraps what its nodes say together with their wireless node ids. A node is an address of
-//! its own: (forwarder, node id). Only forwarders that are allowed may speak for others, as one can
-//! claim any node id.
+//! A forwarder wraps what its nodes say together with their wireless node ids. A node is an address
+//! of its own: (forwarder, node id). Only forwarders that are allowed may speak for others, as one
+//! can claim any node id.
 
 use core::hash::BuildHasher;
 use std::net::SocketAddr;

@@ -1,8 +1,8 @@
 //! All CONNECTs that are not answered yet, within bounds.
 //!
-//! Anybody can begin one in anybody's name. Those that wait for a client (its will, or the owner of its
-//! id) have a bound of their own, so that they cannot shut out the plain ones, which wait for the
-//! broker only.
+//! Anybody can begin one in anybody's name. Those that wait for a client (its will, or the owner of
+//! its id) have a bound of their own, so that they cannot shut out the plain ones, which wait for
+//! the broker only.
 
 use broker_core::key::{Arena, Key};
 use broker_core::timer::TimerId;

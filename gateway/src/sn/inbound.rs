@@ -1,7 +1,7 @@
 //! What is remembered of publications from a client.
 //!
-//! Radio repeats and reorders. MQTT's handshakes tell repetitions apart only while they last; what is
-//! remembered here tells a datagram that came late, or twice, from a new message (10.6, D8).
+//! Radio repeats and reorders. MQTT's handshakes tell repetitions apart only while they last; what
+//! is remembered here tells a datagram that came late, or twice, from a new message (10.6, D8).
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -9,14 +9,14 @@ use std::collections::VecDeque;
 use broker_core::api::PacketId;
 use broker_core::time::Instant;
 
-/// Publications of QoS 2 remembered of one client: at 500 a second, which a client with one exchange
-/// at a time hardly reaches, half a second.
+/// Publications of QoS 2 remembered of one client: at 500 a second, which a client with one
+/// exchange at a time hardly reaches, half a second.
 const QOS2_MAX: usize = 256;
 
 /// For how long a datagram that nobody marked as a repetition may be one that the network made or
 /// held back. A client that uses the same MsgId for the same content again within this time is not
-/// told apart, so it is not longer than networks need: links that hold a datagram back for more than
-/// some hundred milliseconds are rare.
+/// told apart, so it is not longer than networks need: links that hold a datagram back for more
+/// than some hundred milliseconds are rare.
 const LATE: Duration = Duration::from_secs(2);
 
 /// For how long a publication marked as a repetition is compared with the finished ones of QoS 2.

@@ -38,8 +38,9 @@ impl Meter {
 
 const SLOTS: usize = 4_096;
 
-/// A [`Rate`] for each source. Sources share a fixed table: two that fall on the same slot share its
-/// rate, so that a flood of sources takes no memory and the worst it does is to hide a few others.
+/// A [`Rate`] for each source. Sources share a fixed table: two that fall on the same slot share
+/// its rate, so that a flood of sources takes no memory and the worst it does is to hide a few
+/// others.
 #[derive(Debug)]
 pub(super) struct SourceMeters {
     meters: Box<[Meter]>,

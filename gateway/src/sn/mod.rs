@@ -2,9 +2,9 @@
 //!
 //! It is driven as the broker is: datagrams and times go in with [`SnGateway::handle_datagram`] and
 //! [`SnGateway::handle_timeout`], what the broker has for its links goes in with
-//! [`SnGateway::handle_outgoing`], [`SnGateway::handle_close`] and [`SnGateway::handle_session_end`],
-//! and datagrams come out of [`SnGateway::poll_transmit`]. After a round of outputs
-//! [`SnGateway::settle`] lets it tell the broker what follows.
+//! [`SnGateway::handle_outgoing`], [`SnGateway::handle_close`] and
+//! [`SnGateway::handle_session_end`], and datagrams come out of [`SnGateway::poll_transmit`]. After
+//! a round of outputs [`SnGateway::settle`] lets it tell the broker what follows.
 //!
 //! ```text
 //!             CONNECT … CONNACK                DISCONNECT(d)               PINGREQ
@@ -220,7 +220,8 @@ impl SnGateway {
         }
     }
 
-    /// A session has ended, and with it what belongs to it here. A link that it had was closed before.
+    /// A session has ended, and with it what belongs to it here. A link that it had was closed
+    /// before.
     pub fn handle_session_end(&mut self, client_id: &str) {
         let Some(key) = self.by_client_id.get(client_id).copied() else { return };
         let peer = self.peers.get_mut(key).expect("known by its client id");

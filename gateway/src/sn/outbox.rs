@@ -33,8 +33,8 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Queues a message to a peer. Behind a forwarder it is wrapped (SN-029), which is then asked to
-    /// broadcast it within `radius` hops if that is not 0.
+    /// Queues a message to a peer. Behind a forwarder it is wrapped (SN-029), which is then asked
+    /// to broadcast it within `radius` hops if that is not 0.
     pub(super) fn push(&mut self, path: Path, node: &[u8], radius: u8, packet: &Packet<'_>) {
         let len = packet.encoded_len();
         self.write_to(path, node, radius, len, |out| packet.encode(out).is_ok());

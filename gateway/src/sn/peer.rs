@@ -138,8 +138,8 @@ impl Peer {
 
     /// The MsgId on the wire of a packet identifier of the broker; 0 stays 0, which names nothing.
     ///
-    /// Identifiers of MQTT-SN sessions stay below 0x8000, and are turned among themselves; those left
-    /// from a time when the session spoke MQTT are what they are.
+    /// Identifiers of MQTT-SN sessions stay below 0x8000, and are turned among themselves; those
+    /// left from a time when the session spoke MQTT are what they are.
     pub(super) fn wire_id(&self, id: PacketId) -> u16 {
         turn_id(id.0, self.id_offset)
     }

@@ -71,8 +71,8 @@ impl SnGateway {
         self.send_to(key, v12::Puback { topic_id, msg_id, return_code });
     }
 
-    /// QoS −1: published for whoever it is, and never answered (SN-069, D9). It needs no session, so
-    /// there is no connection of its own for it (SN-102).
+    /// QoS −1: published for whoever it is, and never answered (SN-069, D9). It needs no session,
+    /// so there is no connection of its own for it (SN-102).
     pub(super) fn publish_unconnected(
         &mut self,
         now: Now,
@@ -139,8 +139,8 @@ impl SnGateway {
         }
     }
 
-    /// Whether a publication of QoS 1 is the last one again, marked as such; then it is acknowledged
-    /// again (D8).
+    /// Whether a publication of QoS 1 is the last one again, marked as such; then it is
+    /// acknowledged again (D8).
     fn is_duplicate_qos1(&mut self, now: Now, key: Key<Peer>, publish: &v12::Publish<'_>) -> bool {
         let retry = self.settings.retry;
         let memory = retry.after * u32::from(retry.times).max(1);
@@ -162,7 +162,8 @@ impl SnGateway {
     }
 
     /// Whether the exchange of a publication of QoS 2 is over already; then it begins once more for
-    /// the client, and only for it (D8). One whose exchange goes on is for the broker to know again.
+    /// the client, and only for it (D8). One whose exchange goes on is for the broker to know
+    /// again.
     fn is_duplicate_qos2(&mut self, now: Now, key: Key<Peer>, publish: &v12::Publish<'_>) -> bool {
         let seen = seen(now, publish);
         let inbound = &mut self.peer(key).inbound;

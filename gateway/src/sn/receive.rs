@@ -119,8 +119,8 @@ impl SnGateway {
         }
     }
 
-    /// Whether a message from the address of a client is from that client: a CONNECT or a PINGREQ may
-    /// name another one.
+    /// Whether a message from the address of a client is from that client: a CONNECT or a PINGREQ
+    /// may name another one.
     fn is_from(&self, key: Key<Peer>, packet: &Packet<'_>) -> bool {
         let peer = self.peers.get(key).expect("bound to the address");
         let is_own = |client_id: &[u8]| *client_id == *peer.client_id.as_bytes();
@@ -185,8 +185,9 @@ impl SnGateway {
         }
     }
 
-    /// Something from an address that no session is bound to. A request is answered by DISCONNECT, so
-    /// that the client connects again at once and does not use up its radio time on repetitions (D1).
+    /// Something from an address that no session is bound to. A request is answered by DISCONNECT,
+    /// so that the client connects again at once and does not use up its radio time on repetitions
+    /// (D1).
     fn handle_unknown(
         &mut self,
         now: Now,

@@ -1,9 +1,9 @@
 //! The topic ids of one client (D2).
 //!
-//! Per session, lowest numbers first, never one that is a predefined number too, never a number twice
-//! while the session lives (SN-105). A name has one id, however it came to it. What a client knows of
-//! its ids in its present connection is remembered, so that a name is registered with it no more often
-//! than needed (SN-059).
+//! Per session, lowest numbers first, never one that is a predefined number too, never a number
+//! twice while the session lives (SN-105). A name has one id, however it came to it. What a client
+//! knows of its ids in its present connection is remembered, so that a name is registered with it
+//! no more often than needed (SN-059).
 
 use broker_core::topic::TopicName;
 
@@ -13,8 +13,8 @@ use super::names::{NameId, Names};
 const FIRST: u16 = 0x0001;
 const LAST: u16 = 0xFFFE;
 
-/// Octets of names that a client may have for each id that it may have. Names are shorter than that,
-/// nearly all of them; without a bound a client could make each as long as a datagram.
+/// Octets of names that a client may have for each id that it may have. Names are shorter than
+/// that, nearly all of them; without a bound a client could make each as long as a datagram.
 const NAME_BYTES_PER_ID: usize = 256;
 
 /// What the client thinks of an id.

@@ -1,9 +1,9 @@
 //! Sleeping clients.
 //!
-//! A client falls asleep with DISCONNECT(duration). Asleep means without credit: the broker queues, we
-//! send nothing. PINGREQ grants credit until the queue is drained; PINGRESP ends the visit (SN 6.14).
-//! What was not acknowledged when a client falls silent in a visit stays where it is, at the head of
-//! the queue, for the next one (D6).
+//! A client falls asleep with DISCONNECT(duration). Asleep means without credit: the broker queues,
+//! we send nothing. PINGREQ grants credit until the queue is drained; PINGRESP ends the visit (SN
+//! 6.14). What was not acknowledged when a client falls silent in a visit stays where it is, at the
+//! head of the queue, for the next one (D6).
 
 use core::time::Duration;
 
@@ -82,16 +82,16 @@ impl SnGateway {
         match peer.state {
             // It was told that PINGRESP follows its messages, and lost one of them.
             State::Active if peer.owes_pingresp => self.retransmit(now, key, broker),
-            // A client that thinks it sleeps names itself. What it did not answer went to a radio that
-            // was off, and comes before PINGRESP turns it off again (17.7).
+            // A client that thinks it sleeps names itself. What it did not answer went to a radio
+            // that was off, and comes before PINGRESP turns it off again (17.7).
             State::Active if is_overdue && is_named => {
                 peer.owes_pingresp = true;
                 self.retransmit(now, key, broker);
             }
             State::Active => self.send(path, v12::Pingresp),
             State::Asleep { .. } => self.wake(now, key, broker),
-            // A message or its acknowledgement was lost: once more, at once. If nothing is in flight
-            // the rest of the queue, and PINGRESP, are on their way already.
+            // A message or its acknowledgement was lost: once more, at once. If nothing is in
+            // flight the rest of the queue, and PINGRESP, are on their way already.
             State::Awake { .. } => self.retransmit(now, key, broker),
             State::Gone => unreachable!("a client that is gone is bound to no address"),
         }

@@ -57,8 +57,8 @@ impl SnGateway {
         broker.handle(now, link, Incoming::Subscribe(request));
     }
 
-    /// The filter that a client means, and the token with the topic id that SUBACK will tell; or what
-    /// SUBACK says instead.
+    /// The filter that a client means, and the token with the topic id that SUBACK will tell; or
+    /// what SUBACK says instead.
     fn selected(
         &mut self,
         key: Key<Peer>,
@@ -172,8 +172,8 @@ impl SnGateway {
         }
     }
 
-    /// A client that refuses to be told of a name is unsubscribed from exactly that name; a wildcard
-    /// that matches it stays (SN-079).
+    /// A client that refuses to be told of a name is unsubscribed from exactly that name; a
+    /// wildcard that matches it stays (SN-079).
     pub(super) fn unsubscribe_refused(
         &mut self,
         now: Now,

@@ -1,8 +1,8 @@
 //! Whose a client id and an address are (D5).
 //!
 //! A session belongs to a client id, and an address leads to it. A CONNECT moves the session, from
-//! another host only after its owner was asked; a PINGREQ moves one that sleeps, as far as the settings
-//! allow; nothing else does.
+//! another host only after its owner was asked; a PINGREQ moves one that sleeps, as far as the
+//! settings allow; nothing else does.
 
 use core::time::Duration;
 
@@ -19,8 +19,8 @@ use super::peer::{Peer, State};
 use super::settings::Rebind;
 
 /// How often a session may go back to the address before its present one until the newcomer is told
-/// to wait: two devices with the same id would do so for ever. One device behind a NAT goes from port
-/// to port, but not back.
+/// to wait: two devices with the same id would do so for ever. One device behind a NAT goes from
+/// port to port, but not back.
 const RETURNS: Rate = Rate { max: 3, window: Duration::from_secs(60) };
 
 /// Whether a client id may move.
@@ -52,8 +52,8 @@ impl SnGateway {
         if is_stranger && may_ask && peer.state == State::Active { Move::Ask } else { Move::Free }
     }
 
-    /// Asks a client whether it is there; what it says from the `first` time on is an answer. One that
-    /// does not listen is not asked.
+    /// Asks a client whether it is there; what it says from the `first` time on is an answer. One
+    /// that does not listen is not asked.
     pub(super) fn ask_owner(&mut self, key: Key<Peer>, is_first: bool) {
         let peer = self.peer(key);
         peer.is_asked |= is_first;

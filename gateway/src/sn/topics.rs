@@ -68,9 +68,9 @@ impl SnGateway {
         id
     }
 
-    /// How a delivery names its topic (10.10, D2): by the normal id that the client knows (SN-076); by
-    /// the predefined id that it subscribed with; by the short name; else by a normal id that it has
-    /// to be told of first.
+    /// How a delivery names its topic (10.10, D2): by the normal id that the client knows (SN-076);
+    /// by the predefined id that it subscribed with; by the short name; else by a normal id that it
+    /// has to be told of first.
     pub(super) fn choose(&self, key: Key<Peer>, topic: TopicName<'_>) -> Choice {
         let peer = self.peers.get(key).expect("a peer that is talked to");
         let standing = match peer.registry.find(topic, &self.names) {
@@ -124,8 +124,8 @@ impl SnGateway {
         usize::from(peer.quirks.max_datagram.or(of_port).unwrap_or(u16::MAX))
     }
 
-    /// REGISTER from a client: the name gets its id, the same however often it is asked for (SN-055).
-    /// The TopicId that the message carries means nothing (SN-015).
+    /// REGISTER from a client: the name gets its id, the same however often it is asked for
+    /// (SN-055). The TopicId that the message carries means nothing (SN-015).
     pub(super) fn register(&mut self, key: Key<Peer>, register: &v12::Register<'_>) {
         let (topic_id, return_code) = match TopicName::from_octets(register.topic_name) {
             Ok(topic) => match self.assign(key, topic) {

@@ -15,7 +15,8 @@ use super::peer::Peer;
 use super::{SnGateway, return_code};
 
 impl SnGateway {
-    /// WILLTOPICUPD: topic, QoS and retain flag are replaced, or the whole will is deleted (SN-054).
+    /// WILLTOPICUPD: topic, QoS and retain flag are replaced, or the whole will is deleted
+    /// (SN-054).
     pub(super) fn update_will_topic(
         &mut self,
         now: Now,

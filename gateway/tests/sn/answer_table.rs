@@ -1,10 +1,10 @@
 //! The answer that is due in every state (section 12 of the specification reference), cell by cell.
 //!
 //! A row is a message; its six cells are the states N (no session), T (WILLTOPICREQ sent), M
-//! (WILLMSGREQ sent), A (active), S (asleep) and W (awake, with a message of ours in flight). A cell
-//! holds the answers, separated by `;`, with `-` for none, and after `>` the state that follows, if it
-//! is another one. Every cell ends with a question that has a certain answer, which must be the only
-//! thing that comes then: so "none" is proved, not assumed.
+//! (WILLMSGREQ sent), A (active), S (asleep) and W (awake, with a message of ours in flight). A
+//! cell holds the answers, separated by `;`, with `-` for none, and after `>` the state that
+//! follows, if it is another one. Every cell ends with a question that has a certain answer, which
+//! must be the only thing that comes then: so "none" is proved, not assumed.
 
 use core::time::Duration;
 

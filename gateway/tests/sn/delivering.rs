@@ -1,4 +1,5 @@
-//! Messages for clients: order, flags, sizes, and what is done when no answer comes (SN 6.10, D7, D8).
+//! Messages for clients: order, flags, sizes, and what is done when no answer comes (SN 6.10, D7,
+//! D8).
 
 use std::collections::BTreeMap;
 
@@ -94,8 +95,8 @@ fn the_same_msg_id_may_be_in_use_in_both_directions() {
     );
 }
 
-/// SN-006, SN-103: the first one without DUP, N_retry repetitions with it, T_retry apart, a tenth more
-/// or less.
+/// SN-006, SN-103: the first one without DUP, N_retry repetitions with it, T_retry apart, a tenth
+/// more or less.
 #[test]
 fn a_message_is_repeated_n_retry_times() {
     for (qos, first, again) in [(Q1, "20", "A0"), (Q2, "40", "C0")] {
@@ -221,8 +222,9 @@ fn a_message_that_a_silent_client_does_not_answer_is_kept() {
     }
 }
 
-/// Section 18: a client that pings only now and then (emcute each 360 s) must not be kept waiting for
-/// ever by one message that it does not answer. It spoke after the first try, however long ago that is.
+/// Section 18: a client that pings only now and then (emcute each 360 s) must not be kept waiting
+/// for ever by one message that it does not answer. It spoke after the first try, however long ago
+/// that is.
 #[test]
 fn a_message_is_given_up_also_if_the_client_speaks_only_between_the_repetitions() {
     let mut farm = subscriber();
@@ -303,8 +305,8 @@ fn a_repetition_that_cannot_be_sent_any_more_does_not_stop_the_next_message() {
     assert_eq!(farm.broker.stats().dropped_unsendable, 2);
 }
 
-/// SN-059, SN-060: after a CONNECT that keeps the session what was in flight comes again with DUP, and
-/// PUBREL where PUBREC had come.
+/// SN-059, SN-060: after a CONNECT that keeps the session what was in flight comes again with DUP,
+/// and PUBREL where PUBREC had come.
 #[test]
 fn after_a_reconnect_exchanges_go_on() {
     let mut farm = subscriber();

@@ -82,8 +82,8 @@ fn a_will_dialogue_ends_with_an_answer_that_waits() {
     farm.play(A, "< 03 05 00\n> 06 09 'gone'\n< 03 05 00");
 }
 
-/// What comes while CONNACK waits is dropped, as it is while a will is asked for (12.1), and does not
-/// meet the session that is being replaced.
+/// What comes while CONNACK waits is dropped, as it is while a will is asked for (12.1), and does
+/// not meet the session that is being replaced.
 #[test]
 fn nothing_else_is_served_while_connack_waits() {
     for clean in ["00", "04"] {

@@ -141,8 +141,8 @@ fn every_datagram_may_come_twice() {
     for number in 0..live(fine(), "nothing") {
         live(fault_at(number, vec![DELAY_MS, DELAY_MS]), &format!("datagram {number} doubled"));
         let late = vec![DELAY_MS, 20 * DELAY_MS];
-        // A copy of CONNECT or DISCONNECT(duration) that comes when the client has gone on is one for
-        // the gateway: it connects, or sleeps, once more. The next word of the client mends it.
+        // A copy of CONNECT or DISCONNECT(duration) that comes when the client has gone on is one
+        // for the gateway: it connects, or sleeps, once more. The next word of the client mends it.
         live_through(fault_at(number, late), 1, &format!("a late copy of datagram {number}"));
     }
 }

@@ -1,4 +1,5 @@
-//! Publications of clients: what is answered, what is a repetition, and QoS −1 (SN 6.6 to 6.8, D8, D9).
+//! Publications of clients: what is answered, what is a repetition, and QoS −1 (SN 6.6 to 6.8, D8,
+//! D9).
 
 use std::collections::BTreeMap;
 

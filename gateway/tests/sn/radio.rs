@@ -1,5 +1,5 @@
-//! A bad radio in virtual time: datagrams that are lost, doubled, late and out of order, between the
-//! gateway and devices that keep to the rules.
+//! A bad radio in virtual time: datagrams that are lost, doubled, late and out of order, between
+//! the gateway and devices that keep to the rules.
 
 pub(crate) mod device;
 
@@ -15,8 +15,8 @@ pub(crate) enum Way {
     Down,
 }
 
-/// When the copies of a datagram arrive, in milliseconds from now; none if it is lost. It is told the
-/// way and how many datagrams went before, all together and that way.
+/// When the copies of a datagram arrive, in milliseconds from now; none if it is lost. It is told
+/// the way and how many datagrams went before, all together and that way.
 pub(crate) type Weather = Box<dyn FnMut(Way, usize, usize) -> Vec<u64>>;
 
 /// How long a datagram takes where nothing is wrong.

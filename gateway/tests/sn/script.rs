@@ -1,7 +1,7 @@
 //! Octets as text: how conversations are written in these tests.
 //!
-//! Hex octets with spaces between them, `'text'` for its characters, `{x}` for two octets that are any
-//! when first met and the same afterwards, `??` for any octet. `--` begins a comment.
+//! Hex octets with spaces between them, `'text'` for its characters, `{x}` for two octets that are
+//! any when first met and the same afterwards, `??` for any octet. `--` begins a comment.
 
 use std::collections::BTreeMap;
 

@@ -379,8 +379,8 @@ fn a_visit_may_be_made_to_bring_only_so_much() {
     farm.play(A, &visit(Q1, &["2"]));
 }
 
-/// 17.7: the client sleeps, but its DISCONNECT(duration) was lost. Its messages come when it asks for
-/// them by name, and PINGRESP behind them.
+/// 17.7: the client sleeps, but its DISCONNECT(duration) was lost. Its messages come when it asks
+/// for them by name, and PINGRESP behind them.
 #[test]
 fn a_ping_by_name_of_an_active_client_brings_what_was_held_back() {
     let mut farm = Farm::new();

@@ -322,8 +322,8 @@ fn a_node_behind_a_forwarder_is_a_client_like_any_other() {
     play(&mut farm, "< 02 18");
 }
 
-/// SN-029: the reserved bits of Ctrl and the radius mean nothing on the way in, and are 0 on the way
-/// back.
+/// SN-029: the reserved bits of Ctrl and the radius mean nothing on the way in, and are 0 on the
+/// way back.
 #[test]
 fn the_control_octet_of_an_envelope_means_nothing_to_a_gateway() {
     let mut farm = Farm::new();

@@ -192,7 +192,8 @@ fn everything_else_from_a_new_address_is_from_a_stranger() {
     }
 }
 
-/// D5: an address taken by another id leaves the first session without address and its timer running.
+/// D5: an address taken by another id leaves the first session without address and its timer
+/// running.
 #[test]
 fn who_loses_its_address_is_lost_when_its_time_is_up() {
     let mut farm = Farm::new();

@@ -144,7 +144,8 @@ fn ids_are_kept_without_clean_session_and_dropped_with_it() {
     farm.play(A, &register("c", 1));
 }
 
-/// SN-059: what the client itself used in this connection it knows; the rest it is told again, once.
+/// SN-059: what the client itself used in this connection it knows; the rest it is told again,
+/// once.
 #[test]
 fn after_a_reconnect_a_name_is_registered_once_unless_the_client_shows_that_it_knows_it() {
     let mut farm = connected();
@@ -177,7 +178,8 @@ fn after_a_connect_in_a_connection_names_are_told_again() {
     farm.play(A, "< 07 0A 00 01 {r} 'a'");
 }
 
-/// SN-023, SN-070, D3: the TopicId of SUBACK by kind of filter, and SN-066, SN-076: deliveries use it.
+/// SN-023, SN-070, D3: the TopicId of SUBACK by kind of filter, and SN-066, SN-076: deliveries use
+/// it.
 #[test]
 fn deliveries_are_named_as_the_subscription_was_answered() {
     let mut farm = connected();

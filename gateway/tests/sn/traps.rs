@@ -1,5 +1,5 @@
-//! The conformance traps of section 21 of the specification reference, each by its number. The 30th,
-//! a restart of the gateway, needs the process; here is what a restarted gateway says.
+//! The conformance traps of section 21 of the specification reference, each by its number. The
+//! 30th, a restart of the gateway, needs the process; here is what a restarted gateway says.
 
 use std::collections::BTreeMap;
 
@@ -534,8 +534,8 @@ fn trap_29_a_topic_that_is_no_utf_8_in_register() {
     }
 }
 
-/// SN-026, SN-027: a client that goes on with its QoS 2 exchange is told to connect; then the gateway
-/// knows nothing of it and takes each step for what it can be.
+/// SN-026, SN-027: a client that goes on with its QoS 2 exchange is told to connect; then the
+/// gateway knows nothing of it and takes each step for what it can be.
 #[test]
 fn trap_30_what_a_restarted_gateway_says_in_the_middle_of_a_qos_2_exchange() {
     let mut farm = Farm::new();

@@ -1,5 +1,5 @@
-//! A device as the specification wants it: one request at a time, repeated until it is answered, and
-//! every message of the gateway answered as it has to be (SN 6.13, 10.13, 10.14).
+//! A device as the specification wants it: one request at a time, repeated until it is answered,
+//! and every message of the gateway answered as it has to be (SN 6.13, 10.13, 10.14).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
