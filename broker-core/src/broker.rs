@@ -6,6 +6,7 @@
 mod connect;
 mod deliver;
 mod expire;
+mod line;
 mod output;
 mod publish;
 mod route;
@@ -22,7 +23,7 @@ use crate::key::{Arena, Key};
 use crate::limits::{BrokerConfig, Durability};
 use crate::message::MessageStore;
 use crate::retained::Retained;
-use crate::session::{Queued, Resend, Session};
+use crate::session::{Queued, Resend, Session, Stage};
 use crate::share::{ShareId, Shares};
 use crate::stats::{Stats, Usage};
 use crate::subscription_ids::IdSets;
@@ -32,6 +33,7 @@ use crate::trie::Trie;
 
 use deliver::Lent;
 use expire::Timer;
+use line::Line;
 use output::Control;
 use route::Target;
 use sys::Sys;
@@ -78,10 +80,10 @@ pub struct Broker {
     lent_control: Option<Control>,
     /// The delivery that was lent last; what it held alone is let go at the next call.
     lent: Lent,
-    /// Sessions that have something to send and may, each once, the next to be served in front.
-    ready: VecDeque<Key<Session>>,
-    /// Messages that the session in front has been sent in its turn.
-    burst: u32,
+    /// Sessions that have something to send and may.
+    ready: Line,
+    /// Whether a session that is being served got a message into a queue that is nearly full.
+    crowded: bool,
 
     /// Messages put, or not put, into queues.
     work: u64,
@@ -132,8 +134,8 @@ impl Broker {
             control: VecDeque::new(),
             lent_control: None,
             lent: Lent::default(),
-            ready: VecDeque::new(),
-            burst: 0,
+            ready: Line::default(),
+            crowded: false,
             work: 0,
             is_pressed: false,
             route: 0,
@@ -237,11 +239,17 @@ impl Broker {
         }
     }
 
-    /// Gives one message in flight up: the client will never acknowledge it.
+    /// Gives one message in flight up: the client will never acknowledge it. One of QoS 2 that the
+    /// client has received is not lost by that.
     pub fn abandon(&mut self, link: LinkId, id: PacketId) {
         let Some(key) = self.by_link.get(&link).copied() else { return };
-        if self.finish(key, id) {
-            self.stats.dropped_unacknowledged += 1;
+        let stage = self.session(key).window.get(id).map(|entry| entry.stage);
+        self.finish(key, id);
+        match stage {
+            Some(Stage::Unacknowledged | Stage::Unreceived) => {
+                self.stats.dropped_unacknowledged += 1;
+            }
+            Some(Stage::Released) | None => {}
         }
     }
 
@@ -293,8 +301,22 @@ impl Broker {
         self.next_delivery()
     }
 
+    /// Whether an answer waits to be put out: those come before all deliveries, and there are no
+    /// more of them than requests that were made.
+    pub fn has_answers(&self) -> bool {
+        !self.control.is_empty()
+    }
+
+    /// Whether, since it was asked last, a message came for a client that takes messages and has a
+    /// queue of them that is nearly full. Whoever goes on publishing without letting the broker put
+    /// out what it has makes it drop messages that the client would have taken.
+    pub const fn take_crowded(&mut self) -> bool {
+        core::mem::replace(&mut self.crowded, false)
+    }
+
     /// A measure of the work done so far, in deliveries: publications cause as many as there are
-    /// sessions they go to, and whoever reads from links may want to stop after so many.
+    /// sessions they go to, a subscription counts as one. Whoever reads from links may want to stop
+    /// after so many.
     pub const fn work(&self) -> u64 {
         self.work
     }

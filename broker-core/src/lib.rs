@@ -98,7 +98,7 @@
 //! | `broker` | the machine, a file per concern |
 //! | `session` | one client: queue, window, what it sent and did not release |
 //! | [`share`] | shared subscriptions: who of a group gets a message |
-//! | [`topic`], `trie`, `retained` | names and filters, who subscribed, the last message of a topic |
+//! | [`topic`], `trie`, `retained` | names and filters, subscribers, last message of a topic |
 //! | [`message`], [`property`], [`reason`] | what is carried |
 //! | [`mqtt`] | the wire of MQTT 3.1, 3.1.1 and 5.0 |
 //! | [`limits`], [`stats`] | every bound, every counter |

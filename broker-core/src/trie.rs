@@ -242,6 +242,11 @@ impl Trie {
         Some(node)
     }
 
+    /// Whether a session has subscribed to the filter at this place.
+    pub(crate) fn has(&self, node: NodeId, session: Key<Session>) -> bool {
+        self.positions.contains_key(&(node, session))
+    }
+
     /// Takes one subscription away; `false` if it was not there.
     pub(crate) fn unsubscribe(&mut self, node: NodeId, session: Key<Session>) -> bool {
         let Some(position) = self.positions.remove(&(node, session)) else { return false };
@@ -257,8 +262,7 @@ impl Trie {
     }
 
     /// Calls `found` for every subscription, and for every group of them, that matches `topic`
-    /// [MQTT-3.3.2-3]; a session with overlapping
-    /// filters is found once for each.
+    /// [MQTT-3.3.2-3]; a session with overlapping filters is found once for each.
     pub(crate) fn matches(&mut self, topic: TopicName<'_>, mut found: impl FnMut(Found<'_>)) {
         let mut here = core::mem::take(&mut self.frontier);
         let mut below = core::mem::take(&mut self.next_frontier);

@@ -11,8 +11,11 @@
 //! This file is the only place where broker, MQTT-SN machine and sockets meet. The borrows are
 //! those of distinct fields; each phase stands in a file of its own.
 
+mod accept;
+mod budget;
 mod clock;
 mod dispatch;
+mod newcomers;
 mod read;
 mod settings;
 mod start;
@@ -27,7 +30,6 @@ use std::io;
 use std::time::Duration;
 
 use broker_core::Broker;
-use broker_core::hash::HashMap;
 use broker_core::key::Key;
 use broker_core::mqtt;
 use broker_core::time::{Instant, Now};
@@ -41,6 +43,7 @@ use crate::net::outbuf::BlockPool;
 use crate::net::udp::ReceiveBatch;
 use crate::sn::SnGateway;
 
+use budget::Readable;
 use clock::Clock;
 pub use start::StartError;
 use stop::Phase;
@@ -51,9 +54,12 @@ use udp::SnPort;
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1_024;
 
-/// Outputs of the broker that one turn hands on before it looks at the sockets again, so that a
+/// Messages of the broker that one turn hands on before it looks at the sockets again, so that a
 /// wide topic cannot keep a sensor waiting for more than about a millisecond.
-const OUTPUTS_PER_TURN: usize = 2_048;
+const DELIVERIES_PER_TURN: usize = 1_024;
+
+/// Octets that those may put into the buffers of links, for the same reason and for memory's sake.
+const DELIVERED_BYTES_PER_TURN: usize = 1 << 20;
 
 /// Octets read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -72,8 +78,7 @@ pub struct Server {
     listeners: Vec<Listener>,
     ports: Vec<SnPort>,
     links: Links,
-    /// Links that may have something to read, each once.
-    readable: Vec<Key<TcpLink>>,
+    readable: Readable,
     /// Links that have something to write, each once.
     dirty: Vec<Key<TcpLink>>,
     /// Kept for their memory between two turns.
@@ -118,6 +123,8 @@ struct Traffic {
     timed_out_connections: u64,
     stalled_links: u64,
     violations: u64,
+    /// Links closed over a packet for which there was no memory.
+    memory_closed: u64,
     /// The largest packet, and the longest time from accept to CONNECT.
     packet_bytes_max: u64,
     connect_time_max: Duration,
@@ -214,7 +221,7 @@ impl Server {
             self.broker.next_timeout(),
             self.sn.next_timeout(),
             self.links.next_deadline(),
-            self.listeners.iter().filter_map(|listener| listener.retry_at).min(),
+            self.next_accept(),
             self.stop_deadline(),
         ];
         let deadline = deadline.into_iter().flatten().min()?;
@@ -234,6 +241,3 @@ impl Server {
         total as u64
     }
 }
-
-/// How many connections that have not said who they are each source has.
-type Sources = HashMap<std::net::IpAddr, u32>;

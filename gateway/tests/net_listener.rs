@@ -4,7 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use mio::{Events, Interest, Poll, Token};
 use mqtt_sn_gw::net::listener::{AcceptEnd, Accepted, TcpListenerPort};
 use mqtt_sn_gw::net::raise_descriptor_limit;
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// How long an event may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -96,6 +96,25 @@ fn accepted_connections_send_at_once_and_probe_silent_peers() {
     let mut byte = [0];
     let error = Read::read(&mut &*stream, &mut byte).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+}
+
+/// The kernel would take megabytes for each peer that does not read, and hide them.
+#[test]
+fn what_a_peer_does_not_read_waits_here_and_not_in_the_kernel() {
+    let mut gateway = Loop::bind("127.0.0.1:0");
+    let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    client.set_recv_buffer_size(4_096).unwrap();
+    client.connect(&gateway.port.address().into()).unwrap();
+    gateway.wait();
+    gateway.accept(1);
+    let mut stream = &gateway.accepted[0].stream;
+    let piece = [7; 4_096];
+    let mut taken = 0;
+    while let Ok(count) = Write::write(&mut stream, &piece) {
+        taken += count;
+        assert!(taken < 512 << 10, "the kernel takes more and more");
+    }
+    assert!(taken >= 64 << 10, "{taken} octets are too few for a busy link");
 }
 
 #[test]

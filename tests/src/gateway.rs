@@ -110,6 +110,7 @@ pub struct Builder {
     limits: String,
     rest: String,
     args: Vec<String>,
+    descriptors: Option<u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -169,6 +170,12 @@ impl Builder {
         self
     }
 
+    /// Lets the process have no more than so many file descriptors.
+    pub fn descriptors(mut self, max: u32) -> Self {
+        self.descriptors = Some(max);
+        self
+    }
+
     /// Starts the gateway and waits for its ready line.
     #[track_caller]
     pub fn start(self) -> Gateway {
@@ -208,7 +215,14 @@ impl Builder {
 
     #[track_caller]
     fn spawn(&self, dir: &Path) -> (Process, Ready) {
-        let mut command = Command::new(binary());
+        let mut command = match self.descriptors {
+            None => Command::new(binary()),
+            Some(max) => {
+                let mut limited = Command::new("prlimit");
+                limited.arg(format!("--nofile={max}:{max}")).arg(binary());
+                limited
+            }
+        };
         command.current_dir(dir).arg("--config").arg(CONFIG_FILE).args(&self.args);
         let process = Process::spawn("mqtt-sn-gw", &mut command);
         match process.next_line(PATIENCE) {

@@ -5,14 +5,19 @@
 //! | [`gateway`] | the real program on ports of its own |
 //! | [`client`] | MQTT and MQTT-SN clients that speak in raw octets |
 //! | [`lossy`] | a UDP relay that loses, doubles and swaps |
+//! | [`bystander`] | clients that an attack must not disturb |
+//! | [`sys`] | what a gateway tells about itself |
 //! | [`foreign`] | programs that we did not write, and [`scenario`] what they go through |
 //! | [`hex`], [`trace`] | octets as the specifications draw them, and what was said so far |
 //! | [`pcap`] | a capture file of what a relay saw |
+//! | [`descriptors`] | room for many connections |
 //! | [`process`] | child processes that cannot outlive their test |
 //! | [`obligations`] | what the specifications oblige us to, and who names it |
 //! | [`repository`] | the files of this repository, for tests that read sources |
 
+pub mod bystander;
 pub mod client;
+pub mod descriptors;
 pub mod foreign;
 pub mod gateway;
 pub mod hex;
@@ -22,4 +27,5 @@ pub mod pcap;
 pub mod process;
 pub mod repository;
 pub mod scenario;
+pub mod sys;
 pub mod trace;

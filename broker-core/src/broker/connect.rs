@@ -170,9 +170,21 @@ impl Broker {
                 return Err(ReasonCode::PayloadFormatInvalid);
             }
         }
-        let is_new = existing.is_none();
-        if is_new && (self.sessions.len() >= limits.sessions_max || self.is_out_of_memory()) {
-            return Err(ReasonCode::QuotaExceeded);
+        let is_out_of_memory = self.is_out_of_memory();
+        let Some(existing) = existing else {
+            let is_full = self.sessions.len() >= limits.sessions_max;
+            return if is_full || is_out_of_memory {
+                Err(ReasonCode::QuotaExceeded)
+            } else {
+                Ok(())
+            };
+        };
+        // Who has a session may come back to it, but not with a larger will.
+        if let (true, ConnectWill::Set(will)) = (is_out_of_memory, &connect.will) {
+            let stored = self.sessions.get(existing).and_then(|session| session.will.as_ref());
+            if StoredWill::from(will).memory() > stored.map_or(0, |will| will.memory()) {
+                return Err(ReasonCode::QuotaExceeded);
+            }
         }
         Ok(())
     }

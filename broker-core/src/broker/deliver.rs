@@ -9,7 +9,7 @@
 use super::Broker;
 use crate::api::{Ack, AckKind, Credit, Delivery, LinkId, Outgoing, Output, PacketId, QoS};
 use crate::key::Key;
-use crate::limits::{BURST_MAX, REPLAY_AHEAD, REPLAY_STEPS};
+use crate::limits::{REPLAY_AHEAD, REPLAY_STEPS};
 use crate::message::MessageRef;
 use crate::reason::ReasonCode;
 use crate::session::{Queued, Resend, Session, Stage};
@@ -52,7 +52,7 @@ impl Broker {
         let session = self.session(key);
         if !session.is_ready && session.has_work() {
             session.is_ready = true;
-            self.ready.push_back(key);
+            self.ready.join(key);
         }
     }
 
@@ -70,20 +70,19 @@ impl Broker {
     pub(super) fn next_delivery(&mut self) -> Option<Output<'_>> {
         let mut steps = REPLAY_STEPS;
         loop {
-            let key = *self.ready.front()?;
+            let key = self.ready.current()?;
             if self.sessions.get(key).is_none() {
-                self.leave_line();
+                self.ready.leave();
                 continue;
             }
             let served = self.serve(key, &mut steps);
-            self.burst += 1;
+            let is_over = self.ready.count();
             let session = self.session(key);
             if matches!(served, Served::Idle) || !session.has_work() {
                 session.is_ready = false;
-                self.leave_line();
-            } else if self.burst >= BURST_MAX || matches!(served, Served::Looking) {
-                self.leave_line();
-                self.ready.push_back(key);
+                self.ready.leave();
+            } else if is_over || matches!(served, Served::Looking) {
+                self.ready.go_on();
             }
             match served {
                 Served::Publish(link, draft) => return Some(self.lend_delivery(link, draft)),
@@ -99,11 +98,6 @@ impl Broker {
                 Served::Looking => return None,
             }
         }
-    }
-
-    fn leave_line(&mut self) {
-        self.ready.pop_front();
-        self.burst = 0;
     }
 
     /// Decides what a session is sent next.

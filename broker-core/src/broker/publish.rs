@@ -116,12 +116,11 @@ impl Broker {
     }
 
     /// Ends the handshake of one message in flight and makes room for the next.
-    pub(super) fn finish(&mut self, key: Key<Session>, id: PacketId) -> bool {
-        let Some(entry) = self.session(key).window.remove(id) else { return false };
+    pub(super) fn finish(&mut self, key: Key<Session>, id: PacketId) {
+        let Some(entry) = self.session(key).window.remove(id) else { return };
         self.release_in_flight(key, entry);
         self.change();
         self.make_ready(key);
-        true
     }
 
     /// Lets go what a message in flight held.

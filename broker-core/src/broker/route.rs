@@ -158,6 +158,9 @@ impl Broker {
             self.messages.keep(entry.message);
             self.shares.given(entry.share, key);
             self.make_ready(key);
+            let session = self.session(key);
+            let is_crowded = session.is_ready && session.queue.is_crowded();
+            self.crowded |= is_crowded;
         } else {
             self.id_sets.release(entry.ids);
             self.count_dropped(key);

@@ -20,10 +20,22 @@ impl Broker {
     /// Always answered [MQTT-3.8.4-1]. Each filter is granted or refused by itself; one answer
     /// holds a code for each, in their order [MQTT-3.8.4-4], [MQTT-3.8.4-5], [MQTT-3.9.3-1].
     pub(super) fn subscribe(&mut self, key: Key<Session>, link: LinkId, subscribe: &Subscribe<'_>) {
+        self.work += subscribe.requests.len() as u64;
+        let looked_at_max = self.config.limits.filters_per_session_max;
         let reasons = subscribe
             .requests
             .iter()
-            .map(|request| self.subscribe_one(key, request, subscribe.identifier))
+            .enumerate()
+            .map(|(position, request)| {
+                if position < looked_at_max {
+                    self.subscribe_one(key, request, subscribe.identifier)
+                } else {
+                    // One packet may name hundreds of thousands, of which a session has room for
+                    // few.
+                    self.stats.subscribe_refused += 1;
+                    ReasonCode::QuotaExceeded
+                }
+            })
             .collect();
         self.change();
         if let Some(link) = &mut self.session(key).link {
@@ -41,6 +53,7 @@ impl Broker {
         link: LinkId,
         unsubscribe: &Unsubscribe<'_>,
     ) {
+        self.work += unsubscribe.filters.len() as u64;
         let reasons =
             unsubscribe.filters.iter().map(|filter| self.unsubscribe_one(key, *filter)).collect();
         self.change();
@@ -98,11 +111,10 @@ impl Broker {
 
     /// Whether a session has exactly this subscription.
     fn is_subscribed(&self, key: Key<Session>, filter: TopicFilter<'_>) -> bool {
-        let session = self.sessions.get(key).expect("looked up by its link");
         let (name, plain) = filter.share().map_or((None, filter), |(name, f)| (Some(name), f));
         let Some(node) = self.trie.find(plain) else { return false };
         match name {
-            None => session.subscriptions.contains(&node),
+            None => self.trie.has(node, key),
             Some(name) => {
                 let share = self.shares.find(node, name);
                 share.is_some_and(|share| self.shares.contains(share, key))
@@ -135,10 +147,13 @@ impl Broker {
         let existed = match (filter.share(), self.trie.find(filter)) {
             (Some((name, filter)), _) => self.quit_share(key, name, filter),
             (None, Some(node)) => {
-                let session = self.session(key);
-                session.subscriptions.retain(|held| *held != node);
-                session.replays.retain(|replay| *replay.filter != *filter.as_str());
-                self.trie.unsubscribe(node, key)
+                let existed = self.trie.unsubscribe(node, key);
+                if existed {
+                    let session = self.session(key);
+                    session.subscriptions.retain(|held| *held != node);
+                    session.replays.retain(|replay| *replay.filter != *filter.as_str());
+                }
+                existed
             }
             (None, None) => false,
         };

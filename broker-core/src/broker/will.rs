@@ -204,6 +204,9 @@ impl Broker {
             {
                 ReasonCode::TopicNameInvalid
             }
+            WillChange::Topic { .. } | WillChange::Payload(_) if self.is_out_of_memory() => {
+                ReasonCode::QuotaExceeded
+            }
             WillChange::Topic { .. } | WillChange::Payload(_) | WillChange::Delete => {
                 ReasonCode::Success
             }

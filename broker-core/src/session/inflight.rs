@@ -188,10 +188,14 @@ impl Window {
         true
     }
 
-    /// Marks all entries to be sent again, as after a resume [MQTT-4.4.0-1].
+    /// Marks all entries to be sent again, as after a resume [MQTT-4.4.0-1]. One that never reached
+    /// the client is still sent as if for the first time.
     pub(crate) fn resend_all(&mut self) {
         for entry in &mut self.entries {
-            entry.resend = Resend::Again;
+            entry.resend = match entry.resend {
+                Resend::First => Resend::First,
+                Resend::No | Resend::Again => Resend::Again,
+            };
         }
         self.to_resend = self.entries.len();
     }
@@ -308,6 +312,17 @@ mod tests {
             [(ids[0], Stage::Unreceived), (ids[2], Stage::Released), (ids[3], Stage::Unreceived)];
         assert_eq!(again, expect);
         assert!(!window.has_resends());
+    }
+
+    /// [MQTT-3.3.1-1]
+    #[test]
+    fn what_never_reached_the_client_is_no_repetition_after_a_resume() {
+        let mut window = Window::default();
+        let ids = [0; 2].map(|_| push(&mut window, QoS::AtLeastOnce));
+        window.resend(ids[1], Resend::First);
+        window.resend_all();
+        let how = core::iter::from_fn(|| window.next_resend()).map(|(_, how)| how);
+        assert_eq!(how.collect::<Vec<_>>(), [Resend::Again, Resend::First]);
     }
 
     proptest! {

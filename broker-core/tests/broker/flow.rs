@@ -68,6 +68,8 @@ fn a_message_in_flight_is_sent_again_or_given_up_on_demand() {
     bench.broker.abandon(sensor, PacketId(1));
     bench.turn();
     bench.expect(sensor, &["t 2 q1 #2"]);
+    assert_eq!(bench.broker.stats().dropped_unacknowledged, 0, "it was received");
+    bench.broker.abandon(sensor, PacketId(2));
     assert_eq!(bench.broker.stats().dropped_unacknowledged, 1);
     assert!(!bench.broker.resend(sensor, PacketId(1), true), "it is not in flight any more");
 }

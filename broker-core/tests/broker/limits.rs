@@ -1,7 +1,10 @@
 //! Every bound, filled, and one more.
 
-use broker_core::api::Dialect;
+use broker_core::api::{
+    Dialect, Incoming, PacketId, Subscribe, SubscribeRequest, Unsubscribe, WillChange,
+};
 use broker_core::limits::{BrokerConfig, Limits};
+use broker_core::topic::TopicFilter;
 
 use crate::bench::{Bench, CLEAN, How, PERSISTENT, Q0, Q1, Q2, config};
 
@@ -37,6 +40,28 @@ fn one_filter_too_many_is_refused_and_a_known_one_is_not() {
     bench.hear(client);
     bench.subscribe(client, "c", Q0);
     bench.expect(client, &["suback #5 success"]);
+}
+
+/// One packet may name the same few filters hundreds of thousands of times.
+#[test]
+fn what_one_packet_names_beyond_the_limit_is_not_looked_at() {
+    let mut bench = bench(Limits { filters_per_session_max: 3, ..Limits::default() });
+    let client = bench.join("c", &CLEAN);
+    let before = bench.broker.work();
+    let filter = |text| TopicFilter::new(text).expect("a good filter");
+    let request = |text| SubscribeRequest { filter: filter(text), options: Default::default() };
+    let requests = ["a", "b", "a", "a", "b"].map(request);
+    let (id, token) = (PacketId(5), 0);
+    let subscribe = Subscribe { id, token, identifier: 0, requests: &requests };
+    bench.say(client, Incoming::Subscribe(subscribe));
+    let heard = "suback #5 success, success, success, quota exceeded, quota exceeded";
+    bench.expect(client, &[heard]);
+    let filters = ["a", "a", "b", "never"].map(filter);
+    bench.say(client, Incoming::Unsubscribe(Unsubscribe { id, token, filters: &filters }));
+    let heard = "unsuback #5 success, no subscription existed, success, no subscription existed";
+    bench.expect(client, &[heard]);
+    assert_eq!(bench.broker.usage().subscriptions, 0);
+    assert_eq!(bench.broker.work() - before, 9, "filters are work as deliveries are");
 }
 
 #[test]
@@ -123,6 +148,14 @@ fn without_memory_what_would_have_to_wait_is_refused_and_the_rest_goes_on() {
     bench.expect(service, &["closed: quota exceeded"]);
     let newcomer = bench.connect("new", &CLEAN);
     bench.expect(newcomer, &["connack quota exceeded", "closed: quota exceeded"]);
+    // Wills take memory, too.
+    let will = Some(("w", "gone", Q0, false));
+    let absent = bench.connect("absent", &How { will, ..PERSISTENT });
+    bench.expect(absent, &["connack quota exceeded", "closed: quota exceeded"]);
+    bench.say(sensor, Incoming::ChangeWill(WillChange::Payload(b"gone")));
+    bench.expect(sensor, &["willack Payload quota exceeded"]);
+    bench.say(sensor, Incoming::ChangeWill(WillChange::Delete));
+    bench.expect(sensor, &["willack Topic success"]);
 
     bench.broker.set_external_memory(0);
     bench.publish(sensor, "wait", "4", Q1);

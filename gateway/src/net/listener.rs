@@ -35,6 +35,11 @@ const KEEPALIVE_PROBES: u32 = 6;
 /// that only stopped reading.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(180);
 
+/// Octets that may wait in the kernel without having been sent. More would wait there unseen, up to
+/// 4 MiB for each peer that does not read, out of a memory that all connections of the machine
+/// share; here they are accounted for.
+const UNSENT_BYTES_MAX: u32 = 128 << 10;
+
 /// After [`AcceptEnd::OutOfDescriptors`], the time to wait before the next try: no event will tell.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
@@ -193,6 +198,7 @@ fn set_stream_options(socket: &Socket) -> io::Result<()> {
             .with_interval(KEEPALIVE_INTERVAL)
             .with_retries(KEEPALIVE_PROBES),
     )?;
+    socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
     socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))
 }
 

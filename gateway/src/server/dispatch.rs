@@ -7,9 +7,9 @@ use broker_core::time::Now;
 use bytes::Bytes;
 use tracing::{debug, info};
 
-use super::tcp::{LinkState, OUT_HIGH, TcpLink};
+use super::tcp::{LinkState, OUT_HIGH, OUT_HIGH_SHORT, TcpLink};
 use super::token;
-use super::{OUTPUTS_PER_TURN, Server};
+use super::{DELIVERED_BYTES_PER_TURN, DELIVERIES_PER_TURN, Server};
 use crate::net::outbuf::{BlockPool, OutWriter};
 
 impl Sink for OutWriter<'_> {
@@ -24,48 +24,64 @@ impl Sink for OutWriter<'_> {
 }
 
 impl Server {
-    /// Hands on what the broker has for links, a slice of it.
+    /// Hands on what the broker has for links: all answers, of which there are no more than the
+    /// turn has heard requests, and a slice of the messages.
     pub(super) fn dispatch_outputs(&mut self, now: Now) {
-        for _ in 0..OUTPUTS_PER_TURN {
-            let Some(output) = self.broker.poll_output() else {
-                self.sn.settle(&mut self.broker);
-                self.has_more_outputs = self.broker.next_timeout().is_some_and(|at| at <= now.mono);
-                return;
-            };
-            match output {
-                Output::Send { link, packet } if token::is_sn(link) => {
-                    let flow = self.sn.handle_outgoing(now, link, packet);
-                    self.broker.react(link, flow);
+        let mut deliveries = DELIVERIES_PER_TURN;
+        let mut bytes = DELIVERED_BYTES_PER_TURN;
+        self.has_more_outputs = loop {
+            if !self.broker.has_answers() {
+                if deliveries == 0 || bytes == 0 {
+                    break true;
                 }
-                Output::Send { link, packet } => {
-                    let Self { links, blocks, dirty, traffic, .. } = self;
-                    let key = token::key(link);
-                    let Some(tcp) = links.get_mut(key) else { continue };
-                    let Told { kind, flow, must_close } = tcp.tell(packet, blocks);
-                    if let Some(kind) = kind {
-                        traffic.sent[kind as usize] += 1;
-                        if !tcp.is_dirty {
-                            tcp.is_dirty = true;
-                            dirty.push(key);
-                        }
-                        self.broker.stats_mut().packets_sent += 1;
-                    }
-                    self.broker.react(link, flow);
-                    if must_close {
-                        self.broker.lost(now, link);
-                        self.begin_closing(now, key);
-                    }
-                }
-                Output::Close { link, reason } if token::is_sn(link) => {
-                    self.sn.handle_close(link, reason);
-                }
-                Output::Close { link, reason } => self.close_link(now, link, reason),
-                Output::SessionEnded { client_id } => self.sn.handle_session_end(client_id),
-                Output::SysTick => self.publish_sys(),
+                deliveries -= 1;
             }
-        }
+            match self.dispatch_one(now) {
+                Some(written) => bytes = bytes.saturating_sub(written),
+                None => break self.broker.next_timeout().is_some_and(|at| at <= now.mono),
+            }
+        };
         self.sn.settle(&mut self.broker);
-        self.has_more_outputs = true;
+    }
+
+    /// Hands on one output, if there is one; returns the octets that it put into a link's buffer.
+    fn dispatch_one(&mut self, now: Now) -> Option<usize> {
+        let out_high = if self.broker.is_out_of_memory() { OUT_HIGH_SHORT } else { OUT_HIGH };
+        match self.broker.poll_output()? {
+            Output::Send { link, packet } if token::is_sn(link) => {
+                let flow = self.sn.handle_outgoing(now, link, packet);
+                self.broker.react(link, flow);
+            }
+            Output::Send { link, packet } => {
+                let Self { links, blocks, dirty, traffic, .. } = self;
+                let key = token::key(link);
+                let Some(tcp) = links.get_mut(key) else { return Some(0) };
+                let before = tcp.out.len();
+                let Told { kind, flow, must_close } = tcp.tell(packet, out_high, blocks);
+                let written = tcp.out.len() - before;
+                if let Some(kind) = kind {
+                    traffic.sent[kind as usize] += 1;
+                    if !tcp.is_dirty {
+                        tcp.is_dirty = true;
+                        dirty.push(key);
+                    }
+                    self.broker.stats_mut().packets_sent += 1;
+                }
+                self.broker.react(link, flow);
+                if must_close {
+                    self.broker.lost(now, link);
+                    self.begin_closing(now, key);
+                }
+                return Some(written);
+            }
+            Output::Close { link, reason } if token::is_sn(link) => {
+                self.sn.handle_close(link, reason);
+            }
+            Output::Close { link, reason } => self.close_link(now, link, reason),
+            Output::SessionEnded { client_id } => self.sn.handle_session_end(client_id),
+            Output::SysTick => self.publish_sys(),
+        }
+        Some(0)
     }
 
     /// The broker has ended a link: it is told so, if it can be, and closed.
@@ -96,8 +112,9 @@ struct Told {
 }
 
 impl TcpLink {
-    /// Tells the client something, as far as there is room.
-    fn tell(&mut self, packet: Outgoing<'_>, blocks: &mut BlockPool) -> Told {
+    /// Tells the client something. From `out_high` waiting octets on it is to be sent no more
+    /// messages.
+    fn tell(&mut self, packet: Outgoing<'_>, out_high: usize, blocks: &mut BlockPool) -> Told {
         if self.state != LinkState::Open {
             return Told { kind: None, flow: Flow::Hold, must_close: false };
         }
@@ -113,7 +130,7 @@ impl TcpLink {
         };
         match self.conn.send(packet, &mut self.out.writer(blocks)) {
             Sent::Packet(kind) => {
-                self.is_held |= self.out.len() >= OUT_HIGH;
+                self.is_held |= self.out.len() >= out_high;
                 let flow = if self.is_held { Flow::Hold } else { Flow::More };
                 Told { kind: Some(kind), flow, must_close: false }
             }

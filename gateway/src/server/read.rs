@@ -1,35 +1,30 @@
 //! Phase 1: what comes in.
 
-use std::time::Duration;
-
 use broker_core::api::Incoming;
 use broker_core::key::Key;
 use broker_core::mqtt::Received;
 use broker_core::time::Now;
-use mio::Interest;
 use tracing::{debug, info, warn};
 
+use super::budget::Allowance;
 use super::stop::Phase;
 use super::tcp::{LinkState, TcpLink};
-use super::token::{self, Place};
+use super::token;
 use super::{READ_BYTES, Server};
-use crate::net::listener::{ACCEPT_RETRY, AcceptEnd, Accepted};
-
-/// Connections accepted from one listener in a turn.
-const ACCEPTS: usize = 64;
 
 /// Links read from in a turn; the others come next.
 const LINKS: usize = 256;
 
-/// Deliveries that the packets of one link may cause in a turn; what else it sent waits.
-const WORK: u64 = 8_192;
+/// Steps (see [`Allowance`]) that the packets of one link may take in a turn; what else it sent
+/// waits.
+const LINK_STEPS: u64 = 8_192;
 
-/// A connection that has not said who it is may be closed for others after this time, if its source
-/// has too many of them. Who sends CONNECT at once is never met by it.
-const GRACE: Duration = Duration::from_secs(1);
+/// Steps that all links together may take in a turn, about three milliseconds; the others come
+/// next.
+const TURN_STEPS: u64 = 32_768;
 
-/// How many links are looked at to find the oldest of a source.
-const SEARCH_STEPS: usize = 256;
+/// Octets of an unfinished packet that are kept also when no memory is left.
+const INBOX_SHORT: usize = 4 << 10;
 
 /// How far some octets were heard.
 struct Heard {
@@ -50,10 +45,7 @@ impl Server {
 
     /// Whether something is left to be read without an event telling so.
     pub(super) fn has_unread(&self) -> bool {
-        !self.readable.is_empty()
-            || self.ports.iter().any(super::udp::SnPort::is_readable)
-            || (self.phase == Phase::Serving
-                && self.listeners.iter().any(|listener| listener.is_ready))
+        !self.readable.is_empty() || self.ports.iter().any(super::udp::SnPort::is_readable)
     }
 
     pub(super) fn note_link(&mut self, key: Key<TcpLink>, event: &mio::event::Event) {
@@ -67,99 +59,56 @@ impl Server {
             link.is_blocked = false;
             self.mark_dirty(key);
         }
-        self.mark_readable(key);
+        self.mark_readable(key, true);
     }
 
-    /// Puts a link into the list of those that may be readable.
-    pub(super) fn mark_readable(&mut self, key: Key<TcpLink>) {
+    /// Puts a link into the list of those that may be readable; `is_news` if an event told so.
+    pub(super) fn mark_readable(&mut self, key: Key<TcpLink>, is_news: bool) {
         let Some(link) = self.links.get_mut(key) else { return };
         let has_work = link.has_unread || link.has_unheard;
         if has_work && link.may_read() && !link.is_readable {
             link.is_readable = true;
-            self.readable.push(key);
-        }
-    }
-
-    fn accept_connections(&mut self, now: Now) {
-        let mut accepted: Vec<Accepted> = Vec::new();
-        for listener in &mut self.listeners {
-            let is_due = listener.retry_at.is_some_and(|at| at <= now.mono);
-            if !listener.is_ready && !is_due {
-                continue;
-            }
-            listener.retry_at = None;
-            match listener.port.accept(ACCEPTS, &mut accepted) {
-                AcceptEnd::Drained => listener.is_ready = false,
-                AcceptEnd::BudgetSpent => {}
-                AcceptEnd::OutOfDescriptors => {
-                    listener.is_ready = false;
-                    listener.retry_at = Some(now.mono + ACCEPT_RETRY);
-                    warn!("no file descriptor is left: connections are refused");
-                }
-            }
-        }
-        for connection in accepted {
-            self.welcome(now, connection);
-        }
-    }
-
-    fn welcome(&mut self, now: Now, connection: Accepted) {
-        let Accepted { stream, peer } = connection;
-        let limits = self.limits;
-        self.broker.stats_mut().sockets_opened += 1;
-        let is_full = self.links.len() >= limits.connections
-            || self.links.unidentified() >= limits.unidentified;
-        if is_full {
-            self.traffic.refused_connections += 1;
-            warn!(%peer, "too many connections, one is refused");
-            return;
-        }
-        if self.links.unidentified_from(peer.ip()) >= limits.unidentified_per_source {
-            let before = now.mono + limits.connect_timeout.saturating_sub(GRACE);
-            let oldest = self.links.oldest_unidentified(peer.ip(), before, SEARCH_STEPS);
-            if let Some(oldest) = oldest {
-                self.traffic.refused_connections += 1;
-                warn!(%peer, "too many connections without CONNECT, the oldest is closed");
-                self.drop_link(oldest);
-            }
-        }
-        let key = self.links.insert(stream, peer, now.mono, now.mono + limits.connect_timeout);
-        let token = token::token(Place::Link(key));
-        let link = self.links.get_mut(key).expect("just inserted");
-        if let Err(error) =
-            self.poll.registry().register(&mut link.stream, token, Interest::READABLE)
-        {
-            warn!(%peer, %error, "a connection could not be watched and is closed");
-            self.drop_link(key);
+            self.readable.push(key, is_news);
         }
     }
 
     fn read_links(&mut self, now: Now) {
-        let mut round = core::mem::take(&mut self.round);
-        let count = self.readable.len().min(LINKS);
-        round.extend(self.readable.drain(..count));
-        for key in round.drain(..) {
-            if let Some(link) = self.links.get_mut(key) {
-                link.is_readable = false;
-                self.read_link(now, key);
-                self.links.charge(key);
-                self.mark_readable(key);
-            }
+        let allowance = Allowance::new(&self.broker, TURN_STEPS, self.has_more_outputs);
+        // One of those that were not finished with has its turn whatever news there is.
+        if let Some(key) = self.readable.pop_rest() {
+            self.read_link(now, key, allowance);
         }
-        self.round = round;
+        for _ in 0..LINKS {
+            if allowance.is_spent(&self.broker) {
+                break;
+            }
+            let Some(key) = self.readable.pop() else { break };
+            self.read_link(now, key, allowance);
+        }
     }
 
     /// Reads once from a link and hears what is there as a whole.
-    fn read_link(&mut self, now: Now, key: Key<TcpLink>) {
+    fn read_link(&mut self, now: Now, key: Key<TcpLink>, allowance: Allowance) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        link.is_readable = false;
+        let allowance = allowance.part(&self.broker, LINK_STEPS);
         let mut buffer = core::mem::take(&mut self.read_buffer);
-        self.read_link_into(now, key, &mut buffer);
+        self.read_link_into(now, key, &mut buffer, allowance);
         self.read_buffer = buffer;
+        self.links.charge(key);
+        self.mark_readable(key, false);
     }
 
-    fn read_link_into(&mut self, now: Now, key: Key<TcpLink>, buffer: &mut [u8]) {
+    fn read_link_into(
+        &mut self,
+        now: Now,
+        key: Key<TcpLink>,
+        buffer: &mut [u8],
+        allowance: Allowance,
+    ) {
         let Some(link) = self.links.get_mut(key) else { return };
         if link.state == LinkState::Open && link.has_unheard {
-            self.hear_inbox(now, key);
+            self.hear_inbox(now, key, allowance);
             return;
         }
         if !link.may_read() || !link.has_unread {
@@ -190,7 +139,7 @@ impl Server {
             return;
         }
         if link.inbox.is_empty() {
-            let Heard { used, is_all } = self.hear(now, key, octets);
+            let Heard { used, is_all } = self.hear(now, key, octets, allowance);
             if let Some(link) = self.links.get_mut(key)
                 && link.state == LinkState::Open
             {
@@ -199,15 +148,34 @@ impl Server {
             }
         } else {
             link.inbox.extend_from_slice(octets);
-            self.hear_inbox(now, key);
+            self.hear_inbox(now, key, allowance);
+        }
+        self.check_inbox(now, key);
+    }
+
+    /// Closes a link whose unfinished packet grows while no memory is left.
+    fn check_inbox(&mut self, now: Now, key: Key<TcpLink>) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        let peer = link.peer;
+        let is_growing = link.inbox.len() > INBOX_SHORT && !link.has_unheard;
+        if !is_growing || !self.broker.is_out_of_memory() {
+            return;
+        }
+        // Others may have been closed in this turn, and that may be enough.
+        self.links.charge(key);
+        self.broker.set_external_memory(self.memory());
+        if self.broker.is_out_of_memory() {
+            self.traffic.memory_closed += 1;
+            warn!(%peer, "no memory for a large packet, connection closed");
+            self.lose_link(now, key);
         }
     }
 
     /// Hears packets that were kept.
-    fn hear_inbox(&mut self, now: Now, key: Key<TcpLink>) {
+    fn hear_inbox(&mut self, now: Now, key: Key<TcpLink>, allowance: Allowance) {
         let Some(link) = self.links.get_mut(key) else { return };
         let mut inbox = core::mem::take(&mut link.inbox);
-        let Heard { used, is_all } = self.hear(now, key, &inbox);
+        let Heard { used, is_all } = self.hear(now, key, &inbox, allowance);
         let Some(link) = self.links.get_mut(key) else { return };
         link.has_unheard = !is_all && link.state == LinkState::Open;
         if used == inbox.len() || link.state != LinkState::Open {
@@ -218,17 +186,21 @@ impl Server {
         link.inbox = inbox;
     }
 
-    /// Hears whole packets from the front of `octets`, as many as there are and a turn has time
-    /// for.
-    fn hear(&mut self, now: Now, key: Key<TcpLink>, octets: &[u8]) -> Heard {
+    /// Hears whole packets from the front of `octets`, one at least, and as many as there are and
+    /// the allowance lasts; no more of them either when a client that is being served would lose
+    /// messages.
+    fn hear(&mut self, now: Now, key: Key<TcpLink>, octets: &[u8], allowance: Allowance) -> Heard {
         let id = token::link_id(key);
-        let work_max = self.broker.work() + WORK;
+        self.broker.take_crowded();
         let octets_len = octets.len();
         let mut used = 0;
         while used < octets.len() {
             let Self { links, broker, mqtt, blocks, traffic, .. } = self;
             let Some(link) = links.get_mut(key) else { break };
-            if link.state != LinkState::Open || !link.may_read() || broker.work() > work_max {
+            if link.state != LinkState::Open || !link.may_read() {
+                return Heard { used, is_all: false };
+            }
+            if used > 0 && (allowance.is_spent(broker) || broker.take_crowded()) {
                 return Heard { used, is_all: false };
             }
             let TcpLink { conn, out, credit, peer, .. } = link;

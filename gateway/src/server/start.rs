@@ -5,14 +5,14 @@ use std::io;
 use std::net::SocketAddr;
 
 use broker_core::Broker;
-use broker_core::key::Key;
 use mio::{Interest, Poll};
 use signal_hook_mio::v1_0::Signals;
 use tracing::{debug, info, warn};
 
+use super::budget::Readable;
 use super::clock::Clock;
 use super::stop::{self, Phase};
-use super::tcp::{Links, TcpLink};
+use super::tcp::Links;
 use super::token::{self, Place, SN_LINKS};
 use super::udp::SnPort;
 use super::{Listener, READ_BYTES, Server, Traffic, settings};
@@ -87,8 +87,8 @@ pub(super) fn start(config: &Config, log: Log) -> Result<Server, StartError> {
         clock,
         listeners,
         ports,
-        links: Links::new(seed.rotate_left(16)),
-        readable: Vec::<Key<TcpLink>>::new(),
+        links: Links::new(limits.connect_timeout, seed.rotate_left(16)),
+        readable: Readable::default(),
         dirty: Vec::new(),
         round: Vec::new(),
         read_buffer: vec![0; READ_BYTES].into_boxed_slice(),

@@ -11,7 +11,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tracing::{info, warn};
 
 use super::Server;
-use super::tcp::LinkState;
+use super::tcp::{LinkState, TcpLink};
 
 /// How long clients have to take what they are told.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -63,12 +63,17 @@ impl Server {
             Phase::Serving | Phase::Stopped => {}
             Phase::Asked => {
                 info!("stopping");
+                self.listeners.clear();
                 self.say_farewell(now);
                 self.phase = Phase::Draining(now.mono + PATIENCE);
                 self.go_on_stopping(now);
             }
             Phase::Draining(until) => {
-                let is_done = self.links.iter().all(|(_, link)| link.out.is_empty());
+                // What a client sent last is read before its connection is closed: closing over
+                // unread octets would take back from it what we said last.
+                let is_over =
+                    |link: &TcpLink| link.state == LinkState::Lingering && !link.has_unread;
+                let is_done = self.links.iter().all(|(_, link)| is_over(link));
                 if is_done || now.mono >= until {
                     info!("stopped");
                     self.phase = Phase::Stopped;

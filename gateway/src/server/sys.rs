@@ -38,6 +38,7 @@ impl Server {
         say("connections/timed_out", traffic.timed_out_connections);
         say("connections/stalled", traffic.stalled_links);
         say("connections/violations", traffic.violations);
+        say("connections/closed_memory", traffic.memory_closed);
         let descriptors: u64 = listeners.iter().map(|listener| listener.port.stats().refused).sum();
         say("connections/refused_descriptors", descriptors);
         let micros =
@@ -77,7 +78,7 @@ impl Server {
             (
                 "connections_unidentified",
                 limits.unidentified as u64,
-                self.links.unidentified() as u64,
+                self.links.newcomers().len() as u64,
             ),
             ("packet_bytes", u64::from(mqtt.packet_bytes_max), self.traffic.packet_bytes_max),
             ("queue_messages", u64::from(mqtt.queue.messages_max), high.queue_messages as u64),

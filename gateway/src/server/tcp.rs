@@ -2,22 +2,24 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use broker_core::api::Credit;
-use broker_core::hash;
 use broker_core::key::{Arena, Key};
 use broker_core::mqtt::ServerConn;
 use broker_core::time::Instant;
 use mio::net::TcpStream;
 
-use super::Sources;
-use crate::net::outbuf::OutBuf;
+use super::newcomers::{Newcomers, Source};
+use crate::net::outbuf::{BLOCK_BYTES, OutBuf};
 
 /// Octets that may wait on a link before it takes no more messages; what waits in the session's
 /// queue instead costs twelve octets a message, however many clients it is for.
 pub(super) const OUT_HIGH: usize = 64 << 10;
+
+/// The same while no memory is left: what waits here then is about a block on each link.
+pub(super) const OUT_HIGH_SHORT: usize = 4 << 10;
 
 /// Octets that may wait on a link before nothing more is read from it: answers are never dropped,
 /// so who reads none of them may not ask for more.
@@ -56,8 +58,10 @@ pub(super) struct TcpLink {
     pub(super) is_held: bool,
     /// Counted among those that have not said who they are.
     pub(super) is_unidentified: bool,
-    /// When it last took anything while blocked.
+    /// When it last took anything, or was found blocked.
     pub(super) progress_at: Instant,
+    /// Stands in the list of links that are looked at for that.
+    pub(super) is_supervised: bool,
     /// How much of its buffers is accounted for.
     pub(super) charged: usize,
 }
@@ -76,11 +80,10 @@ pub(super) enum LinkState {
 /// All TCP links, and when something is due with one of them.
 pub(super) struct Links {
     arena: Arena<TcpLink>,
-    /// Links that have to send their CONNECT by then, in the order of their deadlines.
-    unidentified: VecDeque<(Instant, Key<TcpLink>)>,
-    unidentified_count: usize,
-    sources: Sources,
-    /// Links that are blocked, and when to look whether they took anything.
+    newcomers: Newcomers,
+    /// How long a newcomer may take to say who it is.
+    connect_timeout: Duration,
+    /// Links that were blocked, each once, and when to look whether they took anything.
     blocked: VecDeque<(Instant, Key<TcpLink>)>,
     /// Links that are being closed, and when that has to be over.
     farewells: VecDeque<(Instant, Key<TcpLink>)>,
@@ -90,7 +93,7 @@ pub(super) struct Links {
 /// What is due with a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
-    /// It has not sent its CONNECT.
+    /// It has not sent its CONNECT; it stays due until it is closed.
     Connect,
     /// It may have taken nothing for too long.
     Stall,
@@ -99,12 +102,11 @@ pub(super) enum Due {
 }
 
 impl Links {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(super) fn new(connect_timeout: Duration, seed: u64) -> Self {
         Self {
             arena: Arena::new(),
-            unidentified: VecDeque::new(),
-            unidentified_count: 0,
-            sources: hash::map(seed),
+            newcomers: Newcomers::new(seed),
+            connect_timeout,
             blocked: VecDeque::new(),
             farewells: VecDeque::new(),
             buffer_bytes: 0,
@@ -119,21 +121,21 @@ impl Links {
         self.arena.len()
     }
 
-    pub(super) const fn unidentified(&self) -> usize {
-        self.unidentified_count
+    /// Connections that have not said who they are.
+    pub(super) const fn newcomers(&self) -> &Newcomers {
+        &self.newcomers
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Key<TcpLink>, &TcpLink)> {
         self.arena.iter()
     }
 
-    /// A connection that was accepted; it has until `connect_by` to send its CONNECT.
+    /// A connection that was accepted; from now on it has its time to send its CONNECT.
     pub(super) fn insert(
         &mut self,
         stream: TcpStream,
         peer: SocketAddr,
         now: Instant,
-        connect_by: Instant,
     ) -> Key<TcpLink> {
         let key = self.arena.insert(TcpLink {
             stream,
@@ -154,11 +156,11 @@ impl Links {
             is_held: false,
             is_unidentified: true,
             progress_at: Instant::default(),
+            is_supervised: false,
             charged: 0,
         });
-        self.unidentified.push_back((connect_by, key));
-        self.unidentified_count += 1;
-        *self.sources.entry(peer.ip()).or_insert(0) += 1;
+        let Self { arena, newcomers, .. } = self;
+        newcomers.enter(now, key, Source::from(peer.ip()), |key| is_newcomer(arena, key));
         key
     }
 
@@ -176,53 +178,51 @@ impl Links {
         if !core::mem::take(&mut link.is_unidentified) {
             return;
         }
-        self.unidentified_count -= 1;
-        let source = link.peer.ip();
-        if let Some(count) = self.sources.get_mut(&source) {
-            *count -= 1;
-            if *count == 0 {
-                self.sources.remove(&source);
-            }
-        }
+        let source = Source::from(link.peer.ip());
+        let Self { arena, newcomers, .. } = self;
+        newcomers.leave(source, |key| is_newcomer(arena, key));
     }
 
-    /// Connections from a source that have not said who they are.
-    pub(super) fn unidentified_from(&self, source: IpAddr) -> u32 {
-        self.sources.get(&source).copied().unwrap_or(0)
-    }
-
-    /// The link that has waited longest of those from `source` that have not said who they are, if
-    /// it was accepted before `accepted_before`. Looks at no more than `steps` links.
-    pub(super) fn oldest_unidentified(
+    /// The link that has waited longest of those that came at `came_by` or before and have not said
+    /// who they are; of those from one source, if one is given. Looks at no more than `steps`
+    /// links.
+    pub(super) fn oldest_newcomer(
         &self,
-        source: IpAddr,
-        deadline_before: Instant,
+        source: Option<Source>,
+        came_by: Instant,
         steps: usize,
     ) -> Option<Key<TcpLink>> {
-        self.unidentified
-            .iter()
-            .take(steps)
-            .take_while(|(deadline, _)| *deadline < deadline_before)
-            .map(|(_, key)| *key)
-            .find(|key| {
-                self.arena
-                    .get(*key)
-                    .is_some_and(|link| link.is_unidentified && link.peer.ip() == source)
+        self.newcomers.find(came_by, steps, |key| {
+            self.arena.get(key).is_some_and(|link| {
+                let is_meant = source.is_none_or(|source| source == Source::from(link.peer.ip()));
+                link.is_unidentified && is_meant
             })
+        })
     }
 
-    /// The kernel has no room for the link; it is looked at again at `check_at`.
-    pub(super) fn block(&mut self, key: Key<TcpLink>, now: Instant, check_at: Instant) {
-        if let Some(link) = self.arena.get_mut(key) {
-            link.is_blocked = true;
+    /// How many links that came at `came_by` or before have not said who they are, up to `max`.
+    pub(super) fn count_newcomers(&self, came_by: Instant, max: usize) -> usize {
+        self.newcomers.count(came_by, max, |key| is_newcomer(&self.arena, key))
+    }
+
+    /// The kernel has no room for the link: it is looked at again after `pause`, once, however
+    /// often it is blocked until then. `pause` is the same for all links.
+    pub(super) fn block(&mut self, key: Key<TcpLink>, now: Instant, pause: Duration) {
+        let Some(link) = self.arena.get_mut(key) else { return };
+        link.is_blocked = true;
+        if !link.is_supervised {
+            link.is_supervised = true;
             link.progress_at = now;
-            self.blocked.push_back((check_at, key));
+            self.blocked.push_back((now + pause, key));
         }
     }
 
-    /// Another look at a link that is still blocked.
-    pub(super) fn check_again(&mut self, key: Key<TcpLink>, at: Instant) {
-        self.blocked.push_back((at, key));
+    /// Another look at a link that is still blocked, after the same pause.
+    pub(super) fn check_again(&mut self, key: Key<TcpLink>, now: Instant, pause: Duration) {
+        if let Some(link) = self.arena.get_mut(key) {
+            link.is_supervised = true;
+            self.blocked.push_back((now + pause, key));
+        }
     }
 
     /// The link is being closed, and has to be gone by then.
@@ -232,10 +232,13 @@ impl Links {
 
     /// The next link with which something is due.
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<(Due, Key<TcpLink>)> {
-        let Self { unidentified, blocked, farewells, .. } = self;
-        for (queue, due) in
-            [(unidentified, Due::Connect), (blocked, Due::Stall), (farewells, Due::Farewell)]
+        if let Some((came, key)) = self.newcomers.oldest()
+            && came + self.connect_timeout <= now
         {
+            return Some((Due::Connect, key));
+        }
+        let Self { blocked, farewells, .. } = self;
+        for (queue, due) in [(blocked, Due::Stall), (farewells, Due::Farewell)] {
             if queue.front().is_some_and(|(deadline, _)| *deadline <= now) {
                 return queue.pop_front().map(|(_, key)| (due, key));
             }
@@ -244,16 +247,17 @@ impl Links {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        [&self.unidentified, &self.blocked, &self.farewells]
-            .into_iter()
-            .filter_map(|queue| queue.front().map(|(deadline, _)| *deadline))
-            .min()
+        let newcomer = self.newcomers.oldest().map(|(came, _)| came + self.connect_timeout);
+        let fronts = [&self.blocked, &self.farewells].map(VecDeque::front);
+        let others = fronts.into_iter().flatten().map(|(deadline, _)| *deadline);
+        newcomer.into_iter().chain(others).min()
     }
 
     /// Takes the buffers of a link into account as they are now.
     pub(super) fn charge(&mut self, key: Key<TcpLink>) {
         if let Some(link) = self.arena.get_mut(key) {
-            let bytes = link.inbox.capacity() + link.out.len() + link.conn.memory();
+            let block = if link.out.is_empty() { 0 } else { BLOCK_BYTES };
+            let bytes = link.inbox.capacity() + link.out.len() + block + link.conn.memory();
             self.buffer_bytes += bytes;
             self.buffer_bytes -= core::mem::replace(&mut link.charged, bytes);
         }
@@ -265,11 +269,17 @@ impl Links {
     }
 
     /// Memory held by all links, in octets.
-    pub(super) const fn memory(&self) -> usize {
-        /// The place in the arena, the queues, and what the kernel is not asked to count.
+    pub(super) fn memory(&self) -> usize {
+        /// The place in the arena, and what the kernel is not asked to count.
         const PER_LINK: usize = size_of::<TcpLink>() + 64;
-        self.arena.places() * PER_LINK + self.buffer_bytes
+        let queues = (self.blocked.capacity() + self.farewells.capacity())
+            * size_of::<(Instant, Key<TcpLink>)>();
+        self.arena.places() * PER_LINK + self.buffer_bytes + queues + self.newcomers.memory()
     }
+}
+
+fn is_newcomer(arena: &Arena<TcpLink>, key: Key<TcpLink>) -> bool {
+    arena.get(key).is_some_and(|link| link.is_unidentified)
 }
 
 impl TcpLink {

@@ -6,15 +6,17 @@ use broker_core::time::Now;
 use tracing::warn;
 
 use super::Server;
+use super::budget::Allowance;
 use super::token::{self, Place};
-use crate::net::udp::{LocalAddr, TransmitBatch, UdpPort};
+use crate::net::udp::{LocalAddr, ReceiveBatch, TransmitBatch, UdpPort};
 use crate::sn::{Datagram, Destination, LocalAddress, PortId, Transmit};
 
 /// Batches of datagrams read from one port in a turn.
 const BATCHES: usize = 4;
 
-/// Deliveries that the datagrams of a turn may cause before the rest waits for the next.
-const WORK: u64 = 16_384;
+/// Steps (see [`Allowance`]) that the datagrams of one port may take in a turn; the rest waits for
+/// the next.
+const PORT_STEPS: u64 = 8_192;
 
 /// A port and what waits to be sent from it.
 pub(super) struct SnPort {
@@ -23,6 +25,8 @@ pub(super) struct SnPort {
     is_readable: bool,
     is_blocked: bool,
     watches_writable: bool,
+    /// Datagrams that are read at once: fewer if each of them means much work.
+    batch: usize,
     /// Datagrams dropped because the kernel took none and the batch was full.
     pub(super) dropped: u64,
 }
@@ -35,6 +39,7 @@ impl SnPort {
             is_readable: true,
             is_blocked: false,
             watches_writable: false,
+            batch: ReceiveBatch::CAPACITY,
             dropped: 0,
         }
     }
@@ -81,13 +86,16 @@ impl SnPort {
 
 impl Server {
     pub(super) fn read_ports(&mut self, now: Now) {
-        let work_max = self.broker.work() + WORK;
         for index in 0..self.ports.len() {
+            let allowance = Allowance::new(&self.broker, PORT_STEPS, self.has_more_outputs);
             for _ in 0..BATCHES {
-                if !self.ports[index].is_readable || self.broker.work() > work_max {
+                if !self.ports[index].is_readable || allowance.is_spent(&self.broker) {
                     break;
                 }
                 self.read_port(now, index);
+                if self.broker.take_crowded() {
+                    break;
+                }
             }
         }
     }
@@ -95,10 +103,11 @@ impl Server {
     fn read_port(&mut self, now: Now, index: usize) {
         let Self { ports, datagrams, sn, broker, .. } = self;
         let port = &mut ports[index];
-        match port.port.receive(datagrams, crate::net::udp::ReceiveBatch::CAPACITY) {
+        let work_before = broker.work();
+        match port.port.receive(datagrams, port.batch) {
             Ok(received) => port.is_readable = !received.drained,
             Err(error) => {
-                port.is_readable = false;
+                // That socket counts as drained; the next call tells whether the others are.
                 warn!(port = %port.address(), %error, "datagrams cannot be received");
                 return;
             }
@@ -117,6 +126,9 @@ impl Server {
             };
             sn.handle_datagram(now, datagram, broker);
         }
+        let each = (broker.work() - work_before) / port.batch as u64;
+        let fit = PORT_STEPS / each.max(1);
+        port.batch = usize::try_from(fit).unwrap_or(usize::MAX).clamp(1, ReceiveBatch::CAPACITY);
     }
 
     pub(super) fn write_ports(&mut self) {
@@ -146,16 +158,13 @@ impl Server {
 
     fn write_port(&mut self, index: usize) {
         let port = &mut self.ports[index];
-        if port.is_blocked || port.outgoing.is_empty() {
-            return;
+        if !port.is_blocked && !port.outgoing.is_empty() {
+            port.is_blocked = port.port.transmit(&mut port.outgoing).blocked;
         }
-        let blocked = port.port.transmit(&mut port.outgoing).blocked;
-        port.is_blocked = blocked;
-        let token = token::token(Place::Port { index, socket: 0 });
-        if blocked != port.watches_writable {
-            port.watches_writable = blocked;
-            let watched = port.port.want_writable(self.poll.registry(), token, blocked);
-            if let Err(error) = watched {
+        let (wanted, watched) = (port.is_blocked, &mut port.watches_writable);
+        if core::mem::replace(watched, wanted) != wanted {
+            let token = token::token(Place::Port { index, socket: 0 });
+            if let Err(error) = port.port.want_writable(self.poll.registry(), token, wanted) {
                 warn!(%error, "a port cannot be watched any more");
             }
         }

@@ -12,6 +12,12 @@ use super::tcp::{Due, FAREWELL, LinkState, OUT_HIGH, TcpLink};
 use super::token::{self, Place};
 use crate::net::outbuf::Flush;
 
+/// Links that are closed for their deadlines in a turn; the others come next.
+const DEADLINES: usize = 256;
+
+/// A link that is blocked is looked at so many times before it is given up.
+const STALL_LOOKS: u32 = 4;
+
 impl Server {
     pub(super) fn write_sockets(&mut self, now: Now) {
         self.write_ports();
@@ -64,10 +70,8 @@ impl Server {
                 self.go_on_with(now, key);
             }
             Ok(Flush::Blocked) => {
-                if self.watch_writable(key, true) {
-                    let check_at = now.mono + self.limits.write_stall;
-                    self.links.block(key, now.mono, check_at);
-                }
+                self.watch_writable(key, true);
+                self.links.block(key, now.mono, self.limits.write_stall / STALL_LOOKS);
             }
             Err(error) => {
                 debug!(peer = %link.peer, %error, "connection broken");
@@ -87,19 +91,18 @@ impl Server {
                     self.broker.set_credit(token::link_id(key), credit);
                     self.has_more_outputs = true;
                 }
-                self.mark_readable(key);
+                self.mark_readable(key, false);
             }
             LinkState::Closing if link.out.is_empty() => self.linger(now, key),
             LinkState::Closing | LinkState::Lingering => {}
         }
     }
 
-    /// Asks for an event when a link can be written to, or no longer for it; `false` if it was so.
-    fn watch_writable(&mut self, key: Key<TcpLink>, wanted: bool) -> bool {
-        let Some(link) = self.links.get_mut(key) else { return false };
+    /// Asks for an event when a link can be written to, or no longer for it.
+    fn watch_writable(&mut self, key: Key<TcpLink>, wanted: bool) {
+        let Some(link) = self.links.get_mut(key) else { return };
         if link.watches_writable == wanted {
-            link.is_blocked = wanted;
-            return wanted;
+            return;
         }
         link.watches_writable = wanted;
         let interest =
@@ -108,7 +111,6 @@ impl Server {
         if let Err(error) = self.poll.registry().reregister(&mut link.stream, token, interest) {
             warn!(peer = %link.peer, %error, "a connection cannot be watched any more");
         }
-        wanted
     }
 
     /// The link is over for the broker: what waits is written, then it is closed.
@@ -134,7 +136,7 @@ impl Server {
         if link.peer_closed || link.stream.shutdown(Shutdown::Write).is_err() {
             self.lose_link(now, key);
         } else {
-            self.mark_readable(key);
+            self.mark_readable(key, false);
         }
     }
 
@@ -149,27 +151,31 @@ impl Server {
     }
 
     pub(super) fn handle_net_timeouts(&mut self, now: Now) {
-        while let Some((due, key)) = self.links.pop_due(now.mono) {
+        for _ in 0..DEADLINES {
+            let Some((due, key)) = self.links.pop_due(now.mono) else { return };
             let Some(link) = self.links.get_mut(key) else { continue };
             match due {
-                Due::Connect if link.is_unidentified => {
+                Due::Connect => {
                     self.traffic.timed_out_connections += 1;
                     debug!(peer = %link.peer, "no CONNECT in time");
                     self.drop_link(key);
                 }
                 Due::Farewell => self.lose_link(now, key),
-                Due::Stall if link.is_blocked => self.check_stall(now, key),
-                Due::Connect | Due::Stall => {}
+                Due::Stall => self.check_stall(now, key),
             }
         }
     }
 
-    /// A link that is blocked took nothing for too long, or is looked at again later.
+    /// A link that was blocked took nothing for too long, or is looked at again later.
     fn check_stall(&mut self, now: Now, key: Key<TcpLink>) {
         let Some(link) = self.links.get_mut(key) else { return };
-        let deadline = link.progress_at + self.limits.write_stall;
-        if deadline > now.mono {
-            self.links.check_again(key, deadline);
+        link.is_supervised = false;
+        if !link.is_blocked {
+            return;
+        }
+        let write_stall = self.limits.write_stall;
+        if now.mono - link.progress_at < write_stall {
+            self.links.check_again(key, now.mono, write_stall / STALL_LOOKS);
             return;
         }
         self.traffic.stalled_links += 1;

@@ -65,7 +65,7 @@ impl NodeId {
 }
 
 /// What tells one sender from another (SN 5.5: behind a forwarder the address is not enough).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Address {
     pub(super) port: PortId,
     pub(super) remote: SocketAddr,
@@ -73,11 +73,16 @@ pub(super) struct Address {
 }
 
 impl Address {
-    /// Whether both are on the same host, as far as one can tell.
-    pub(super) fn is_same_host(&self, other: &Self) -> bool {
-        self.remote.ip().to_canonical() == other.remote.ip().to_canonical()
+    /// The host, as far as one can tell. Nodes behind one forwarder share that of the forwarder.
+    pub(super) fn host(&self) -> IpAddr {
+        self.remote.ip().to_canonical()
     }
 }
+
+/// An [`Address`] for the memory: a hash, which also means the same sender when the number of its
+/// node has been given to another meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Source(pub(super) u64);
 
 /// Where to answer: the sender, and our own side as it knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,6 +15,9 @@ use super::{SnGateway, Timer};
 /// GWINFOs to one source: five at once, one a second in the long run.
 const PER_SOURCE: Rate = Rate { max: 5, window: Duration::from_secs(5) };
 
+/// The largest broadcast radius that an envelope for a forwarder can say.
+const ENVELOPE_RADIUS_MAX: u8 = 3;
+
 /// Limits of discovery: SEARCHGW can be sent by anybody in anybody's name.
 #[derive(Debug)]
 pub(super) struct Discovery {
@@ -35,21 +38,36 @@ impl Discovery {
 
 impl SnGateway {
     /// One GWINFO for a SEARCHGW, from the service port: to the group if it came through the group,
-    /// else to who asked (SN-042). The radius is for radio networks; UDP has none (SN-010).
-    pub(super) fn answer_search(&mut self, now: Now, path: Path, group: Option<SocketAddr>) {
+    /// else to who asked (SN-042, D10). The radius is passed on to whoever can use it: a forwarder,
+    /// whose envelope has room for 3 hops; UDP knows none (SN-010).
+    pub(super) fn answer_search(
+        &mut self,
+        now: Now,
+        path: Path,
+        group: Option<SocketAddr>,
+        search: v12::SearchGw,
+    ) {
         self.stats.searches += 1;
         let Discovery { sources, total, total_rate } = &mut self.discovery;
-        if !sources.admit(path.address, now.mono) || !total.admit(*total_rate, now.mono) {
+        let source = self.nodes.source(&path.address);
+        if !sources.admit_within(source, total, *total_rate, now.mono) {
             return;
         }
         self.stats.searches_answered += 1;
         let gateway_id = GatewayId(self.settings.gateway_id);
-        let asked = group.unwrap_or(path.address.remote);
-        let address = Address { remote: asked, ..path.address };
-        self.send(Path { address, ..path }, v12::GwInfo { gateway_id, address: &[] });
+        let node = self.nodes.octets(path.address.node);
+        // Only its forwarder can pass an envelope on to a node.
+        let group = group.filter(|_| node.is_empty());
+        let address = Address { remote: group.unwrap_or(path.address.remote), ..path.address };
+        let radius = search.radius.min(ENVELOPE_RADIUS_MAX);
+        let packet = v12::GwInfo { gateway_id, address: &[] }.into();
+        self.outbox.push(Path { address, ..path }, node, radius, &packet);
     }
 
-    /// ADVERTISE on every port, and again after the time that it announces (SN-031, SN-036).
+    /// ADVERTISE on every port, and again after the time that it announces (SN-031, SN-036). This
+    /// gateway is a server itself, so it can always serve (SN-032), and it stands by for nobody:
+    /// what others advertise changes nothing (SN-038). How often is for the operator to say
+    /// (SN-039).
     pub(super) fn advertise(&mut self, now: Now) {
         let duration_s = self.settings.advertise_s;
         let gateway_id = GatewayId(self.settings.gateway_id);

@@ -1,14 +1,15 @@
 //! Nodes behind forwarders (SN 5.5).
 //!
-//! A forwarder wraps what its nodes say together with their wireless node ids. A node is an address of
-//! its own: (forwarder, node id). Only forwarders that are allowed may speak for others, as one can
-//! claim any node id.
+//! A forwarder wraps what its nodes say together with their wireless node ids. A node is an address
+//! of its own: (forwarder, node id). Only forwarders that are allowed may speak for others, as one
+//! can claim any node id.
 
+use core::hash::BuildHasher;
 use std::net::SocketAddr;
 
 use broker_core::hash::{self, HashMap};
 
-use super::address::{NodeId, PortId};
+use super::address::{Address, NodeId, PortId, Source};
 
 /// A forwarder: its address, as one of our ports sees it.
 type Forwarder = (PortId, SocketAddr);
@@ -26,6 +27,7 @@ pub(super) struct Nodes {
     nodes: Vec<Option<Node>>,
     free: Vec<NodeId>,
     by_forwarder: HashMap<Forwarder, HashMap<Box<[u8]>, NodeId>>,
+    hasher: hash::State,
     seed: u64,
     nodes_max: usize,
 }
@@ -37,6 +39,7 @@ impl Nodes {
             nodes: vec![None],
             free: Vec::new(),
             by_forwarder: hash::map(seed),
+            hasher: hash::state(seed),
             seed,
             nodes_max: nodes_max as usize,
         }
@@ -76,6 +79,12 @@ impl Nodes {
         self.nodes[node.0 as usize].as_ref().map_or(&[], |node| &node.octets)
     }
 
+    /// What to remember of an address, also when its node has been forgotten.
+    pub(super) fn source(&self, address: &Address) -> Source {
+        let Address { port, remote, node } = address;
+        Source(self.hasher.hash_one((port, remote, self.octets(*node))))
+    }
+
     /// Forgets a node that nothing is bound to any more.
     pub(super) fn leave(&mut self, node: NodeId) {
         let Some(Node { forwarder, octets }) = self.nodes[node.0 as usize].take() else { return };
@@ -86,6 +95,11 @@ impl Nodes {
                 self.by_forwarder.remove(&forwarder);
             }
         }
+    }
+
+    /// How many nodes there are.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len() - 1 - self.free.len()
     }
 
     /// An estimate of the memory held, in octets.
@@ -110,11 +124,15 @@ mod tests {
         assert_eq!(nodes.enter(port, forwarder, b"N1"), Some(first));
         assert_eq!(nodes.enter(port, forwarder, b"N3"), None);
         assert_eq!(nodes.octets(first), b"N1");
+        let address = |node| Address { port, remote: forwarder, node };
+        let source = nodes.source(&address(first));
+        assert_ne!(source, nodes.source(&address(second)));
         nodes.leave(first);
         assert_eq!(nodes.enter(port, forwarder, b"N3"), Some(first));
+        assert_ne!(source, nodes.source(&address(first)), "another node has the number now");
         nodes.leave(first);
         nodes.leave(second);
-        assert!(nodes.by_forwarder.is_empty());
+        assert_eq!((nodes.len(), nodes.by_forwarder.len()), (0, 0));
         assert_eq!(nodes.octets(NodeId::NONE), b"");
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! It is driven as the broker is: datagrams and times go in with [`SnGateway::handle_datagram`] and
 //! [`SnGateway::handle_timeout`], what the broker has for its links goes in with
-//! [`SnGateway::handle_outgoing`], [`SnGateway::handle_close`] and [`SnGateway::handle_session_end`],
-//! and datagrams come out of [`SnGateway::poll_transmit`]. After a round of outputs
-//! [`SnGateway::settle`] lets it tell the broker what follows.
+//! [`SnGateway::handle_outgoing`], [`SnGateway::handle_close`] and
+//! [`SnGateway::handle_session_end`], and datagrams come out of [`SnGateway::poll_transmit`]. After
+//! a round of outputs [`SnGateway::settle`] lets it tell the broker what follows.
 //!
 //! ```text
 //!             CONNECT … CONNACK                DISCONNECT(d)               PINGREQ
@@ -15,50 +15,57 @@
 //! ```
 
 mod address;
+mod answers;
 mod arq;
 mod connect;
 mod deliver;
 mod discovery;
 mod forwarder;
+mod handshakes;
+mod inbound;
+mod invariants;
+mod life;
 mod limiter;
 mod names;
 mod outbox;
 mod peer;
 mod publish;
+mod receive;
 mod registry;
 mod settings;
 mod sleep;
 mod stats;
 mod subscribe;
+mod takeover;
 mod topics;
+mod will;
 
 use core::time::Duration;
-use std::net::SocketAddr;
 
 use broker_core::Broker;
-use broker_core::api::{AckKind, Flow, LinkId, Outgoing};
+use broker_core::api::{AckKind, Credit, Flow, LinkId, Outgoing, PacketId};
 use broker_core::hash::{self, HashMap};
 use broker_core::key::{Arena, Key};
 use broker_core::reason::ReasonCode;
 use broker_core::time::{Instant, Now};
 use broker_core::timer::TimerWheel;
-use sn_codec::forward::{self, Encapsulated};
+use sn_codec::MsgId;
 use sn_codec::v12::{self, Packet, ReturnCode};
-use sn_codec::{MsgId, QoS};
-use tracing::{debug, info, trace};
+use tracing::trace;
 
 pub use address::{Datagram, Destination, LocalAddress, PortId, Transmit};
 pub use settings::{Network, Quirks, Rebind, Retry, Settings};
 pub use stats::{SnStats, SnUsage};
 
-use address::{Address, NodeId, Path};
+use address::{Address, Path};
 use connect::Handshake;
 use discovery::Discovery;
 use forwarder::Nodes;
+use handshakes::Handshakes;
 use limiter::{Meter, Rate, SourceMeters};
 use names::Names;
 use outbox::Outbox;
-use peer::{Peer, State};
+use peer::Peer;
 
 /// Timers looked at in one call of [`SnGateway::handle_timeout`].
 const TIMEOUT_STEPS: u32 = 512;
@@ -72,8 +79,7 @@ pub struct SnGateway {
     by_client_id: HashMap<Box<str>, Key<Peer>>,
     by_address: HashMap<Address, Binding>,
     by_link: HashMap<LinkId, Owner>,
-    handshakes: Arena<Handshake>,
-    handshake_bytes: usize,
+    handshakes: Handshakes,
     last_link: u64,
     names: Names,
     nodes: Nodes,
@@ -81,6 +87,8 @@ pub struct SnGateway {
     outbox: Outbox,
     /// What the broker has to be told that could not be told where it came up.
     after: Vec<After>,
+    /// The broker's word on its memory, as of the last [`SnGateway::settle`].
+    is_out_of_memory: bool,
     unknown_senders: SourceMeters,
     unknown_total: Meter,
     unconnected: SourceMeters,
@@ -116,10 +124,12 @@ enum Timer {
 /// A word to the broker.
 #[derive(Clone, Copy, Debug)]
 enum After {
-    /// The client sleeps again: its sleep is supervised.
-    Supervise(LinkId, Option<Duration>),
-    /// The client can take messages again.
-    Credit(LinkId),
+    /// The client sleeps again: it is lost after so much silence.
+    Supervise(LinkId, Duration),
+    /// The client may be sent so much.
+    Credit(LinkId, Credit),
+    /// A message in flight did not leave: it is to be sent when the client may be sent something.
+    Again(LinkId, PacketId),
 }
 
 impl SnGateway {
@@ -142,14 +152,14 @@ impl SnGateway {
             by_client_id: hash::map(seed ^ 0x21),
             by_address: hash::map(seed ^ 0x22),
             by_link: hash::map(seed ^ 0x23),
-            handshakes: Arena::new(),
-            handshake_bytes: 0,
+            handshakes: Handshakes::new(settings.handshakes_max),
             last_link: link_tag,
             names: Names::new(seed ^ 0x24),
             nodes: Nodes::new(settings.nodes_per_forwarder, seed ^ 0x25),
             timers,
             outbox: Outbox::default(),
             after: Vec::new(),
+            is_out_of_memory: false,
             unknown_senders: SourceMeters::new(unknown_rate, seed ^ 0x26),
             unknown_total: Meter::default(),
             unconnected: SourceMeters::new(unconnected_rate, seed ^ 0x27),
@@ -163,26 +173,18 @@ impl SnGateway {
     /// A datagram came in. Whatever it holds, the sender gets at most what the specification says,
     /// and nobody else notices.
     pub fn handle_datagram(&mut self, now: Now, datagram: Datagram<'_>, broker: &mut Broker) {
-        self.stats.datagrams_received += 1;
-        self.stats.bytes_received += datagram.octets.len() as u64;
-        let Datagram { port, from: remote, to: local, group, octets } = datagram;
-        if forward::is_encapsulated(octets) {
-            self.handle_encapsulated(now, &datagram, broker);
-        } else {
-            let address = Address { port, remote, node: NodeId::NONE };
-            self.handle_message(now, Path { address, local }, group, octets, broker);
-        }
+        self.settle(broker);
+        self.receive(now, &datagram, broker);
         self.settle(broker);
     }
 
     /// The broker says something to a link of ours.
     pub fn handle_outgoing(&mut self, now: Now, link: LinkId, packet: Outgoing<'_>) -> Flow {
-        let key = match self.by_link.get(&link) {
-            Some(Owner::Peer(key)) => *key,
+        let key = match self.by_link.get(&link).copied() {
+            Some(Owner::Peer(key)) => key,
             Some(Owner::Handshake(key)) => {
-                let key = *key;
                 if let Outgoing::ConnAck(ack) = packet {
-                    self.finish_handshake(now, key, link, &ack);
+                    self.finish_handshake(key, link, &ack);
                 }
                 return Flow::More;
             }
@@ -194,17 +196,14 @@ impl SnGateway {
                 AckKind::PubAck | AckKind::PubRec | AckKind::PubComp => {
                     self.acknowledge_client(key, ack);
                 }
-                AckKind::PubRel => {
-                    self.release(now, key, ack.id);
-                    return Flow::Hold;
-                }
+                AckKind::PubRel => return self.release(now, key, ack),
             },
             Outgoing::SubAck { id, token, reasons } => {
                 self.acknowledge_subscribe(key, id, token, reasons);
             }
             Outgoing::UnsubAck { id, token, .. } => self.acknowledge_unsubscribe(key, id, token),
             Outgoing::WillAck { part, reason } => self.acknowledge_will(key, part, reason),
-            Outgoing::Drained => self.finish_visit(now, key),
+            Outgoing::Drained => self.finish_visit(key),
             // Neither is asked for: CONNACK answers handshakes, and pings are answered here.
             Outgoing::ConnAck(_) | Outgoing::Pong => {}
         }
@@ -213,38 +212,30 @@ impl SnGateway {
 
     /// A link of ours is over for the broker.
     pub fn handle_close(&mut self, link: LinkId, reason: ReasonCode) {
-        let Some(Owner::Peer(key)) = self.by_link.remove(&link) else { return };
-        let peer = self.peers.get(key).expect("a link belongs to a peer");
-        if peer.reconnecting.is_some() || !peer.is_connected() {
-            // The same client has a new link, or ended this one itself.
-            return;
+        match self.by_link.remove(&link) {
+            Some(Owner::Peer(key)) => self.link_ended(key, reason),
+            Some(Owner::Handshake(key)) => self.lose_handshake(key),
+            // The client ended it itself, or its CONNECT was refused.
+            None => {}
         }
-        info!(client = %peer.client_id, reason = %reason, "client lost");
-        // A client that listens is told to connect again (SN-026); one that sleeps is not disturbed.
-        if peer.is_listening()
-            && let Some(path) = peer.path
-        {
-            self.send(path, v12::Disconnect { duration_s: None });
-        }
-        self.depart(key);
     }
 
-    /// A session has ended, and with it what belongs to it here.
+    /// A session has ended, and with it what belongs to it here. A link that it had was closed
+    /// before.
     pub fn handle_session_end(&mut self, client_id: &str) {
         let Some(key) = self.by_client_id.get(client_id).copied() else { return };
         let peer = self.peers.get_mut(key).expect("known by its client id");
         peer.registry.clear(&mut self.names);
-        peer.predefined.clear();
+        peer.predefined = Vec::new();
+        peer.session_ended = true;
         self.charge(key);
-        let peer = self.peer(key);
-        if !peer.is_connected() && peer.reconnecting.is_none() {
-            self.forget(key);
-        }
+        self.forget_if_over(client_id);
     }
 
     /// Does what is due. Does a bounded amount of work; if more is due,
     /// [`SnGateway::next_timeout`] says so.
     pub fn handle_timeout(&mut self, now: Now, broker: &mut Broker) {
+        self.settle(broker);
         let mut steps = TIMEOUT_STEPS;
         while let Some(timer) = self.timers.pop(now.mono, &mut steps) {
             match timer {
@@ -274,10 +265,15 @@ impl SnGateway {
     pub fn settle(&mut self, broker: &mut Broker) {
         for after in self.after.drain(..) {
             match after {
-                After::Supervise(link, silence) => broker.set_keep_alive(link, silence),
-                After::Credit(link) => broker.set_credit(link, sleep::ACTIVE_CREDIT),
+                After::Supervise(link, silence) => broker.set_keep_alive(link, Some(silence)),
+                After::Credit(link, credit) => broker.set_credit(link, credit),
+                After::Again(link, id) => {
+                    broker.resend(link, id, false);
+                }
             }
         }
+        self.is_out_of_memory = broker.is_out_of_memory();
+        self.stats.datagrams_dropped = self.outbox.dropped();
     }
 
     /// Tells every client that listens that the gateway goes: it will have to connect again.
@@ -306,8 +302,7 @@ impl SnGateway {
             handshakes: self.handshakes.len(),
             memory_bytes: self.peers.places() * PER_PEER
                 + self.usage.memory_bytes
-                + self.handshakes.places() * size_of::<Handshake>()
-                + self.handshake_bytes
+                + self.handshakes.memory()
                 + self.names.memory()
                 + self.nodes.memory()
                 + self.outbox.memory(),
@@ -315,198 +310,11 @@ impl SnGateway {
         }
     }
 
-    /// A message of a node behind a forwarder: unwrapped, and treated like any other (SN-028).
-    fn handle_encapsulated(&mut self, now: Now, datagram: &Datagram<'_>, broker: &mut Broker) {
-        let Datagram { port, from: remote, to: local, group, octets } = *datagram;
-        let is_allowed = self.settings.forwarders.iter().any(|net| net.contains(remote.ip()));
-        if !is_allowed {
-            self.stats.forwarder_refused += 1;
-            debug!(from = %remote, "encapsulated message from somebody who is no forwarder");
-            return;
-        }
-        let Encapsulated { node, inner, .. } = match Encapsulated::decode(octets) {
-            Ok(encapsulated) => encapsulated,
-            Err(error) => {
-                self.stats.malformed += 1;
-                debug!(from = %remote, %error, "malformed encapsulation");
-                return;
-            }
-        };
-        let Some(node) = self.nodes.enter(port, remote, node) else {
-            self.stats.forwarder_refused += 1;
-            debug!(from = %remote, "too many nodes behind one forwarder");
-            return;
-        };
-        let address = Address { port, remote, node };
-        self.handle_message(now, Path { address, local }, group, inner, broker);
-        self.tidy_address(address);
-    }
-
-    fn handle_message(
-        &mut self,
-        now: Now,
-        path: Path,
-        group: Option<SocketAddr>,
-        octets: &[u8],
-        broker: &mut Broker,
-    ) {
-        let packet = match Packet::decode(octets) {
-            Ok(packet) => packet,
-            Err(error) => {
-                self.stats.malformed += 1;
-                debug!(from = %path.address.remote, %error, "malformed datagram");
-                return;
-            }
-        };
-        trace!(from = %path.address.remote, ?packet, "received");
-        let binding = self.by_address.get(&path.address).copied().unwrap_or_default();
-        if let Some(key) = binding.peer {
-            self.hear(now, key, path, broker);
-            if !is_answer(&packet) {
-                self.peer(key).spoke_at = now.mono;
-            }
-        }
-        match packet {
-            Packet::SearchGw(_) => self.answer_search(now, path, group),
-            Packet::Connect(connect) => self.connect(now, path, &connect, broker),
-            Packet::Publish(publish) if publish.qos == QoS::MinusOne => {
-                self.publish_unconnected(now, path, &publish, broker);
-            }
-            Packet::Advertise(_)
-            | Packet::GwInfo(_)
-            | Packet::Connack(_)
-            | Packet::WillTopicReq(_)
-            | Packet::WillMsgReq(_)
-            | Packet::Suback(_)
-            | Packet::Unsuback(_)
-            | Packet::WillTopicResp(_)
-            | Packet::WillMsgResp(_) => self.stats.ignored += 1,
-            Packet::WillTopic(_)
-            | Packet::WillMsg(_)
-            | Packet::Register(_)
-            | Packet::Regack(_)
-            | Packet::Publish(_)
-            | Packet::Puback(_)
-            | Packet::Pubcomp(_)
-            | Packet::Pubrec(_)
-            | Packet::Pubrel(_)
-            | Packet::Subscribe(_)
-            | Packet::Unsubscribe(_)
-            | Packet::Pingreq(_)
-            | Packet::Pingresp(_)
-            | Packet::Disconnect(_)
-            | Packet::WillTopicUpd(_)
-            | Packet::WillMsgUpd(_) => self.handle_request(now, path, binding, packet, broker),
-        }
-        if let Some(key) = binding.peer {
-            self.resume_stalled(now, key, broker);
-        }
-    }
-
-    /// What belongs to a handshake or to a session.
-    fn handle_request(
-        &mut self,
-        now: Now,
-        path: Path,
-        binding: Binding,
-        packet: Packet<'_>,
-        broker: &mut Broker,
-    ) {
-        if let Some(key) = binding.handshake
-            && self.handle_in_handshake(now, key, &packet, broker)
-        {
-            return;
-        }
-        let Some(key) = binding.peer else {
-            self.handle_unknown(now, path, binding, &packet, broker);
-            return;
-        };
-        if !matches!(packet, Packet::WillTopic(_) | Packet::WillMsg(_)) {
-            self.peer(key).untouched = false;
-        }
-        match packet {
-            Packet::WillTopic(message) => {
-                self.repeat_connack(key, &connect::will_topic_hash(&message))
-            }
-            Packet::WillMsg(message) => self.repeat_connack(key, &connect::will_msg_hash(&message)),
-            Packet::Register(register) => self.register(key, &register),
-            Packet::Regack(regack) => self.registered(now, key, &regack, broker),
-            Packet::Publish(publish) => self.publish(now, key, &publish, broker),
-            Packet::Puback(puback) => self.puback(now, key, &puback, broker),
-            Packet::Pubrec(pubrec) => self.pubrec(now, key, pubrec.msg_id, broker),
-            Packet::Pubcomp(pubcomp) => self.pubcomp(now, key, pubcomp.msg_id, broker),
-            Packet::Pubrel(pubrel) => self.pubrel(now, key, pubrel.msg_id, broker),
-            Packet::Subscribe(subscribe) => self.subscribe(now, key, &subscribe, broker),
-            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(now, key, &unsubscribe, broker),
-            Packet::Pingreq(pingreq) => self.pingreq(now, path, key, &pingreq, broker),
-            Packet::Pingresp(_) => {}
-            Packet::Disconnect(disconnect) => self.disconnect(now, key, &disconnect, broker),
-            Packet::WillTopicUpd(update) => self.update_will_topic(now, key, &update, broker),
-            Packet::WillMsgUpd(update) => self.update_will_message(now, key, &update, broker),
-            Packet::Advertise(_)
-            | Packet::SearchGw(_)
-            | Packet::GwInfo(_)
-            | Packet::Connect(_)
-            | Packet::Connack(_)
-            | Packet::WillTopicReq(_)
-            | Packet::WillMsgReq(_)
-            | Packet::Suback(_)
-            | Packet::Unsuback(_)
-            | Packet::WillTopicResp(_)
-            | Packet::WillMsgResp(_) => unreachable!("sorted out by the caller"),
-        }
-    }
-
-    /// Something from an address that no session is bound to. A request is answered by DISCONNECT, so
-    /// that the client connects again at once and does not use up its radio time on repetitions (D1).
-    fn handle_unknown(
-        &mut self,
-        now: Now,
-        path: Path,
-        binding: Binding,
-        packet: &Packet<'_>,
-        broker: &mut Broker,
-    ) {
-        if is_answer(packet) || binding.handshake.is_some() {
-            self.stats.ignored += 1;
-            return;
-        }
-        if let Packet::Pingreq(pingreq) = packet
-            && !pingreq.client_id.is_empty()
-        {
-            self.pingreq_from_elsewhere(now, path, pingreq, broker);
-        } else {
-            self.answer_unknown(now, path);
-        }
-    }
-
-    /// A plain DISCONNECT, as often as the limits allow (SN-026, D1).
-    fn answer_unknown(&mut self, now: Now, path: Path) {
-        self.stats.unknown_sender += 1;
-        let per_s =
-            Rate { max: self.settings.unknown_answers_per_s, window: Duration::from_secs(1) };
-        if self.unknown_senders.admit(path.address, now.mono)
-            && self.unknown_total.admit(per_s, now.mono)
-        {
-            self.stats.unknown_answered += 1;
-            self.send(path, v12::Disconnect { duration_s: None });
-        }
-    }
-
-    /// A sign of life of a client, whatever it says.
-    fn hear(&mut self, now: Now, key: Key<Peer>, path: Path, broker: &mut Broker) {
-        let peer = self.peer(key);
-        peer.heard_at = now.mono;
-        peer.path = Some(path);
-        let link = peer.link;
-        broker.touch(now, link);
-    }
-
     /// Sends a message to somebody.
     fn send<'a>(&mut self, path: Path, packet: impl Into<Packet<'a>>) {
         let packet = packet.into();
         trace!(to = %path.address.remote, ?packet, "sending");
-        self.outbox.push(path, self.nodes.octets(path.address.node), &packet);
+        self.outbox.push(path, self.nodes.octets(path.address.node), 0, &packet);
     }
 
     /// Sends a message to a client that can be reached.
@@ -516,59 +324,13 @@ impl SnGateway {
         }
     }
 
-    fn set_state(&mut self, key: Key<Peer>, state: State) {
-        let old = core::mem::replace(&mut self.peer(key).state, state);
-        *self.count_of(old) -= 1;
-        *self.count_of(state) += 1;
-    }
-
-    /// Takes the memory of a client into account as it is now.
-    fn charge(&mut self, key: Key<Peer>) {
-        let Some(peer) = self.peers.get_mut(key) else { return };
-        let memory = peer.memory();
-        self.usage.memory_bytes += memory;
-        self.usage.memory_bytes -= core::mem::replace(&mut peer.charged, memory);
-    }
-
-    fn count_of(&mut self, state: State) -> &mut usize {
-        match state {
-            State::Gone => &mut self.usage.gone,
-            State::Active => &mut self.usage.active,
-            State::Asleep { .. } => &mut self.usage.asleep,
-            State::Awake { .. } => &mut self.usage.awake,
-        }
-    }
-
     fn peer(&mut self, key: Key<Peer>) -> &mut Peer {
         self.peers.get_mut(key).expect("a key of a peer that is there")
     }
-
-    /// Forgets an address, and the node behind it, that nothing is bound to any more.
-    fn tidy_address(&mut self, address: Address) {
-        let is_unused = self
-            .by_address
-            .get(&address)
-            .is_none_or(|binding| binding.peer.is_none() && binding.handshake.is_none());
-        if is_unused {
-            self.by_address.remove(&address);
-            self.nodes.leave(address.node);
-        }
-    }
 }
 
-/// Whether a message answers one of ours: it owes nobody an answer, and may come late.
-const fn is_answer(packet: &Packet<'_>) -> bool {
-    matches!(
-        packet,
-        Packet::Puback(_)
-            | Packet::Pubrec(_)
-            | Packet::Pubcomp(_)
-            | Packet::Regack(_)
-            | Packet::Pingresp(_)
-    )
-}
-
-/// What a verdict of the broker is in MQTT-SN (section 6 of the specification reference).
+/// What a verdict of the broker is in MQTT-SN (section 6 of the specification reference, SN-047,
+/// SN-063, SN-071).
 const fn return_code(reason: ReasonCode) -> ReturnCode {
     if !reason.is_error() {
         return ReturnCode::Accepted;
@@ -587,6 +349,6 @@ const fn return_code(reason: ReasonCode) -> ReturnCode {
 }
 
 /// The message id field of a packet identifier that came from a client.
-const fn msg_id(id: broker_core::api::PacketId) -> MsgId {
+const fn msg_id(id: PacketId) -> MsgId {
     MsgId(id.0)
 }

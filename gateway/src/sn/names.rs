@@ -66,6 +66,11 @@ impl Names {
         }
     }
 
+    /// How often names are kept, all together.
+    pub(super) fn kept(&self) -> usize {
+        self.names.iter().flatten().map(|(_, users)| *users as usize).sum()
+    }
+
     /// An estimate of the memory held, in octets.
     pub(super) fn memory(&self) -> usize {
         2 * self.bytes + self.names.capacity() * 64

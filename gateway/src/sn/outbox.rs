@@ -10,6 +10,10 @@ use super::address::{Destination, Path, PortId, Transmit};
 /// Memory kept when everything has been sent.
 const IDLE_CAPACITY_MAX: usize = 1 << 20;
 
+/// Octets that may wait. They are taken out every turn, so more of them means that nobody does; a
+/// datagram that is dropped then is one that the network could have lost.
+const OCTETS_MAX: usize = 16 << 20;
+
 #[derive(Debug)]
 struct Entry {
     port: PortId,
@@ -24,27 +28,28 @@ pub(super) struct Outbox {
     entries: VecDeque<Entry>,
     /// Where the next datagram to be lent begins.
     start: usize,
+    /// Datagrams that found no room.
+    dropped: u64,
 }
 
 impl Outbox {
-    /// Queues a message to a peer; behind a forwarder it is wrapped (SN-029).
-    pub(super) fn push(&mut self, path: Path, node: &[u8], packet: &Packet<'_>) {
-        self.write(path, node, packet.encoded_len(), |out| packet.encode(out).is_ok());
+    /// Queues a message to a peer. Behind a forwarder it is wrapped (SN-029), which is then asked
+    /// to broadcast it within `radius` hops if that is not 0.
+    pub(super) fn push(&mut self, path: Path, node: &[u8], radius: u8, packet: &Packet<'_>) {
+        let len = packet.encoded_len();
+        self.write_to(path, node, radius, len, |out| packet.encode(out).is_ok());
     }
 
-    /// Queues a PUBLISH without the detour over [`Packet`].
+    /// Queues a PUBLISH to a peer without the detour over [`Packet`].
     pub(super) fn push_publish(&mut self, path: Path, node: &[u8], publish: &Publish<'_>) {
-        self.write(path, node, publish.encoded_len(), |out| publish.encode(out).is_ok());
+        let len = publish.encoded_len();
+        self.write_to(path, node, 0, len, |out| publish.encode(out).is_ok());
     }
 
     /// Queues a message to all groups of a port.
     pub(super) fn push_to_groups(&mut self, port: PortId, packet: &Packet<'_>) {
-        let start = self.octets.len();
-        self.octets.resize(start + packet.encoded_len(), 0);
-        let written = packet.encode(&mut self.octets[start..]);
-        assert!(written.is_ok(), "what the gateway sends to groups can be encoded");
-        let end = self.octets.len();
-        self.entries.push_back(Entry { port, to: Destination::Groups, end });
+        let encode = |out: &mut [u8]| packet.encode(out).is_ok();
+        self.write(port, Destination::Groups, packet.encoded_len(), encode);
     }
 
     /// The next datagram. When all have been lent the buffer begins anew.
@@ -59,26 +64,109 @@ impl Outbox {
         Some(Transmit { port, to, octets: &self.octets[start..end] })
     }
 
+    pub(super) const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
     /// Octets of memory held.
-    pub(super) const fn memory(&self) -> usize {
-        self.octets.capacity()
+    pub(super) fn memory(&self) -> usize {
+        self.octets.capacity() + self.entries.capacity() * size_of::<Entry>()
+    }
+
+    fn write_to(
+        &mut self,
+        path: Path,
+        node: &[u8],
+        radius: u8,
+        len: usize,
+        encode: impl FnOnce(&mut [u8]) -> bool,
+    ) {
+        let to = Destination::One { to: path.address.remote, from: path.local };
+        let header_len = if node.is_empty() { 0 } else { forward::header_len(node) };
+        self.write(path.address.port, to, header_len + len, |out| {
+            let (header, message) = out.split_at_mut(header_len);
+            let wrapped = node.is_empty() || forward::encode_header(radius, node, header).is_ok();
+            wrapped && encode(message)
+        });
     }
 
     fn write(
         &mut self,
-        path: Path,
-        node: &[u8],
+        port: PortId,
+        to: Destination,
         len: usize,
         encode: impl FnOnce(&mut [u8]) -> bool,
     ) {
+        if self.octets.len() + len > OCTETS_MAX {
+            self.compact();
+        }
         let start = self.octets.len();
-        let header_len = if node.is_empty() { 0 } else { forward::header_len(node) };
-        self.octets.resize(start + header_len + len, 0);
-        let (header, message) = self.octets[start..].split_at_mut(header_len);
-        let wrapped = node.is_empty() || forward::encode_header(0, node, header).is_ok();
-        assert!(wrapped && encode(message), "what the gateway says to a peer can be encoded");
-        let end = self.octets.len();
-        let to = Destination::One { to: path.address.remote, from: path.local };
-        self.entries.push_back(Entry { port: path.address.port, to, end });
+        let end = start + len;
+        if end > OCTETS_MAX {
+            self.dropped += 1;
+            return;
+        }
+        self.octets.resize(end, 0);
+        assert!(encode(&mut self.octets[start..]), "what the gateway says can be encoded");
+        self.entries.push_back(Entry { port, to, end });
+    }
+
+    /// Lets go what was lent, should the buffer never have been emptied to its end.
+    fn compact(&mut self) {
+        let sent = core::mem::take(&mut self.start);
+        self.octets.drain(..sent);
+        for entry in &mut self.entries {
+            entry.end -= sent;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::address::{Address, LocalAddress, NodeId};
+    use super::*;
+    use sn_codec::v12::Pingreq;
+
+    fn path() -> Path {
+        let remote = "192.0.2.1:1883".parse().expect("an address");
+        let address = Address { port: PortId(0), remote, node: NodeId::NONE };
+        Path { address, local: LocalAddress::default() }
+    }
+
+    #[test]
+    fn datagrams_leave_in_order_and_behind_a_forwarder_in_an_envelope() {
+        let mut outbox = Outbox::default();
+        outbox.push(path(), b"", 0, &Pingreq { client_id: b"" }.into());
+        outbox.push(path(), b"N1", 2, &Pingreq { client_id: b"" }.into());
+        assert_eq!(outbox.pop().expect("the first").octets, [0x02, 0x16]);
+        let wrapped = [0x05, 0xFE, 0x02, b'N', b'1', 0x02, 0x16];
+        assert_eq!(outbox.pop().expect("the second").octets, wrapped);
+        assert_eq!(outbox.pop(), None);
+    }
+
+    #[test]
+    fn an_outbox_that_is_never_emptied_to_its_end_stays_bounded_and_in_order() {
+        let mut outbox = Outbox::default();
+        let client_id = [b'x'; 60_000];
+        let size = Packet::from(Pingreq { client_id: &client_id }).encoded_len();
+        let fitting = OCTETS_MAX / size;
+        let push = |outbox: &mut Outbox, n: usize| {
+            let number = n.to_be_bytes();
+            let octets = [&client_id[..60_000 - 8], &number].concat();
+            outbox.push(path(), b"", 0, &Pingreq { client_id: &octets }.into());
+        };
+        let pop = |outbox: &mut Outbox| {
+            let octets = outbox.pop().expect("a datagram").octets;
+            usize::from_be_bytes(octets[octets.len() - 8..].try_into().expect("eight octets"))
+        };
+        (0..=fitting).for_each(|n| push(&mut outbox, n));
+        assert_eq!(outbox.dropped(), 1, "one more than fits");
+        for n in 0..2 * fitting {
+            assert_eq!(pop(&mut outbox), n);
+            // The one that was dropped has its number left out.
+            push(&mut outbox, n + fitting);
+        }
+        assert_eq!(outbox.dropped(), 1);
+        assert!(outbox.octets.len() <= OCTETS_MAX);
     }
 }

@@ -1,15 +1,16 @@
 //! One client and what is known of it.
 
-use std::collections::VecDeque;
+use std::net::IpAddr;
 
 use broker_core::api::{LinkId, PacketId};
 use broker_core::key::Key;
 use broker_core::time::Instant;
 use sn_codec::v12::TopicRef;
 
-use super::address::{Address, Path};
-use super::arq::Exchange;
+use super::address::{Path, Source};
+use super::arq::{Exchange, Sorts};
 use super::connect::Handshake;
+use super::inbound::Inbound;
 use super::limiter::Meter;
 use super::registry::Registry;
 use super::settings::Quirks;
@@ -21,21 +22,32 @@ pub(super) const MSG_ID_MAX: u16 = 0x7FFF;
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) client_id: Box<str>,
+    /// The client said none, and the broker gave it this one, which the client does not know.
+    pub(super) is_anonymous: bool,
     pub(super) state: State,
     /// Its link to the broker; of no meaning while [`State::Gone`].
     pub(super) link: LinkId,
     /// Where it is reached. A client whose address was taken by another has none until it is heard
     /// of again, or its time is up (D5).
     pub(super) path: Option<Path>,
+    /// The host that it was last bound to.
+    pub(super) host: IpAddr,
+    /// Where it was before its present address, and how often it went back there lately (D5).
+    pub(super) previous: Option<Source>,
+    pub(super) returns: Meter,
     /// A CONNECT of the same client that the broker has not answered yet.
     pub(super) reconnecting: Option<Key<Handshake>>,
+    /// Its session ended while such a CONNECT was on its way.
+    pub(super) session_ended: bool,
+    /// What it needs to be spoken to, as configured and as it has shown in this session (D8).
     pub(super) quirks: Quirks,
+    pub(super) understands: Sorts,
     pub(super) registry: Registry,
     /// Predefined ids by which it subscribed; deliveries use them (SN-076).
     pub(super) predefined: Vec<u16>,
     /// The message that waits for an answer of the client.
     pub(super) exchange: Option<Exchange>,
-    /// The publication that the client said it does not know the topic of; told once (SN-081).
+    /// The publication whose topic the client said it does not know; told once (SN-081).
     pub(super) corrected: Option<PacketId>,
     /// The last QoS 0 publication, to be sent again should its topic turn out to be unknown.
     pub(super) last_qos0: Option<SentQos0>,
@@ -46,17 +58,14 @@ pub(super) struct Peer {
     pub(super) connected_as: ConnectedAs,
     /// Whether nothing else came since (D4).
     pub(super) untouched: bool,
-    /// When it last said anything.
-    pub(super) heard_at: Instant,
+    /// It was asked whether it is there, and has said nothing since.
+    pub(super) is_asked: bool,
     /// When it last said anything but an acknowledgement: those may be late.
     pub(super) spoke_at: Instant,
-    /// Answered when the queue is empty although the client is active (D6).
+    /// PINGRESP is due when the queue is empty although the client is active (17.7).
     pub(super) owes_pingresp: bool,
-    /// Messages sent in this visit.
+    /// Messages that this visit is over with.
     pub(super) collected: u32,
-    /// Where it was before its present address, and how often it went back there lately (D5).
-    pub(super) previous: Option<Address>,
-    pub(super) returns: Meter,
     pub(super) inbound: Inbound,
     /// Memory that is accounted for it.
     pub(super) charged: usize,
@@ -65,7 +74,7 @@ pub(super) struct Peer {
 /// What a client is doing, in the order of a life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// Disconnected or lost.
+    /// Disconnected or lost: supervised by nobody (SN-092).
     Gone,
     /// Connected and listening.
     Active,
@@ -90,49 +99,54 @@ pub(super) struct SentQos0 {
     pub(super) topic: TopicRef,
     pub(super) retain: bool,
     pub(super) payload: Vec<u8>,
-    pub(super) topic_name: String,
-}
-
-/// What is remembered of publications from the client, to know them again.
-#[derive(Debug, Default)]
-pub(super) struct Inbound {
-    /// The last one of QoS 1.
-    pub(super) last_qos1: Option<Seen>,
-    /// Those of QoS 2, oldest first.
-    pub(super) qos2: VecDeque<Seen>,
-}
-
-/// A publication from the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) id: PacketId,
-    /// Of topic and payload.
-    pub(super) hash: u64,
-    pub(super) at: Instant,
-    /// Its exchange is over: PUBACK has left, or PUBREL has come.
-    pub(super) finished: bool,
-    /// It belongs to an earlier connection: only DUP can mean it.
-    pub(super) is_old: bool,
 }
 
 impl Peer {
-    /// The MsgId on the wire of a packet identifier of the broker.
-    ///
-    /// Identifiers of MQTT-SN sessions stay below 0x8000, and are turned among themselves; those left
-    /// from a time when the session spoke MQTT are what they are.
-    pub(super) fn wire_id(&self, id: PacketId) -> u16 {
-        if id.0 == 0 || id.0 > MSG_ID_MAX {
-            return id.0;
+    /// A client that was not known before, without a connection yet.
+    pub(super) fn new(client_id: &str, host: IpAddr, quirks: Quirks, id_offset: u16) -> Self {
+        Self {
+            client_id: client_id.into(),
+            is_anonymous: false,
+            state: State::Gone,
+            link: LinkId(0),
+            path: None,
+            host,
+            previous: None,
+            returns: Meter::default(),
+            reconnecting: None,
+            session_ended: false,
+            quirks,
+            understands: Sorts::default(),
+            registry: Registry::default(),
+            predefined: Vec::new(),
+            exchange: None,
+            corrected: None,
+            last_qos0: None,
+            id_offset,
+            // As good a place to begin as any.
+            last_register_id: id_offset,
+            connected_as: ConnectedAs { clean_session: true, keep_alive_s: 0, ended_by: None },
+            untouched: false,
+            is_asked: false,
+            spoke_at: Instant::default(),
+            owes_pingresp: false,
+            collected: 0,
+            inbound: Inbound::default(),
+            charged: 0,
         }
-        (id.0 - 1 + self.id_offset) % MSG_ID_MAX + 1
     }
 
-    /// The packet identifier of the broker behind a MsgId; 0 stays 0, which names nothing.
+    /// The MsgId on the wire of a packet identifier of the broker; 0 stays 0, which names nothing.
+    ///
+    /// Identifiers of MQTT-SN sessions stay below 0x8000, and are turned among themselves; those
+    /// left from a time when the session spoke MQTT are what they are.
+    pub(super) fn wire_id(&self, id: PacketId) -> u16 {
+        turn_id(id.0, self.id_offset)
+    }
+
+    /// The packet identifier of the broker behind a MsgId; 0 stays 0.
     pub(super) fn packet_id(&self, wire_id: u16) -> PacketId {
-        if wire_id == 0 || wire_id > MSG_ID_MAX {
-            return PacketId(wire_id);
-        }
-        PacketId((wire_id - 1 + MSG_ID_MAX - self.id_offset) % MSG_ID_MAX + 1)
+        PacketId(turn_id(wire_id, MSG_ID_MAX - self.id_offset))
     }
 
     /// A MsgId for the next REGISTER.
@@ -158,56 +172,40 @@ impl Peer {
 
     /// The memory held beyond the place in the arena, in octets.
     pub(super) fn memory(&self) -> usize {
+        let exchange = self.exchange.as_ref();
         let qos0 = self.last_qos0.as_ref();
         self.client_id.len() * 2
             + self.registry.memory()
-            + self.inbound.qos2.capacity() * size_of::<Seen>()
-            + qos0.map_or(0, |sent| sent.payload.capacity() + sent.topic_name.capacity())
+            + self.inbound.memory()
+            + self.predefined.capacity() * size_of::<u16>()
+            + exchange.map_or(0, Exchange::memory)
+            + qos0.map_or(0, |sent| sent.payload.capacity())
     }
 }
 
-#[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-
-    pub(in crate::sn) fn peer(id_offset: u16) -> Peer {
-        Peer {
-            client_id: "c".into(),
-            state: State::Gone,
-            link: LinkId(0),
-            path: None,
-            reconnecting: None,
-            quirks: Quirks::default(),
-            registry: Registry::default(),
-            predefined: Vec::new(),
-            exchange: None,
-            corrected: None,
-            last_qos0: None,
-            id_offset,
-            last_register_id: 0,
-            connected_as: ConnectedAs { clean_session: true, keep_alive_s: 0, ended_by: None },
-            untouched: false,
-            heard_at: Instant(0),
-            spoke_at: Instant(0),
-            owes_pingresp: false,
-            collected: 0,
-            previous: None,
-            returns: Meter::default(),
-            inbound: Inbound::default(),
-            charged: 0,
-        }
+/// The id `by` places further, round the circle of 1 to [`MSG_ID_MAX`]; what is not on it stays.
+fn turn_id(id: u16, by: u16) -> u16 {
+    if id == 0 || id > MSG_ID_MAX {
+        return id;
     }
+    (id - 1 + by) % MSG_ID_MAX + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
 
     #[test]
     fn wire_ids_and_packet_ids_are_one_to_one_and_never_zero() {
         for offset in [0, 1, 4_711, MSG_ID_MAX - 2, MSG_ID_MAX - 1] {
-            let peer = peer(offset);
+            let peer = Peer::new("c", Ipv4Addr::LOCALHOST.into(), Quirks::default(), offset);
             for id in [1, 2, MSG_ID_MAX - 1, MSG_ID_MAX, MSG_ID_MAX + 1, 65_535] {
                 let wire = peer.wire_id(PacketId(id));
                 assert_ne!(wire, 0);
                 assert_eq!(peer.packet_id(wire), PacketId(id), "offset {offset}");
             }
-            assert_eq!(peer.packet_id(0), PacketId(0));
+            assert_eq!((peer.packet_id(0), peer.wire_id(PacketId(0))), (PacketId(0), 0));
         }
     }
 }

@@ -1,10 +1,6 @@
 //! Publications of clients (SN 6.6 to 6.8).
-//!
-//! Radio repeats and reorders. MQTT's handshakes tell repetitions apart only while they last; what is
-//! remembered here tells a datagram that came late, or twice, from a new message.
 
 use core::hash::BuildHasher;
-use core::time::Duration;
 
 use broker_core::Broker;
 use broker_core::api::{Ack, AckKind, Incoming, PacketId, Payload, Publish, QoS};
@@ -12,28 +8,21 @@ use broker_core::hash;
 use broker_core::key::Key;
 use broker_core::property::Properties;
 use broker_core::reason::ReasonCode;
-use broker_core::time::{Instant, Now};
-use broker_core::topic::TopicName;
+use broker_core::time::Now;
+use broker_core::topic::{TopicBuf, TopicName};
 use sn_codec::MsgId;
 use sn_codec::v12::{self, ReturnCode, TopicRef};
 
 use super::address::Path;
-use super::peer::{Inbound, Peer, Seen};
+use super::inbound::Seen;
+use super::peer::Peer;
+use super::registry::Standing;
+use super::settings::Quirks;
+use super::topics::short_octets;
 use super::{SnGateway, msg_id, return_code};
 
-/// QoS 2 publications remembered of one client.
-const QOS2_MAX: usize = 64;
-
-/// For how long a datagram that nobody marked as a repetition may be one that the network made or
-/// held back. A client that uses the same MsgId for the same content again within this time is not
-/// told apart.
-const LATE: Duration = Duration::from_secs(5);
-
-/// For how long a publication marked as a repetition is compared with the finished ones of QoS 2.
-const QOS2_MEMORY: Duration = Duration::from_secs(120);
-
 impl SnGateway {
-    /// PUBLISH of QoS 0, 1 or 2 (12.4).
+    /// PUBLISH of QoS 0, 1 or 2 (12.4, SN-060).
     pub(super) fn publish(
         &mut self,
         now: Now,
@@ -41,64 +30,68 @@ impl SnGateway {
         publish: &v12::Publish<'_>,
         broker: &mut Broker,
     ) {
-        let qos = match publish.qos {
-            sn_codec::QoS::AtMostOnce => QoS::AtMostOnce,
-            sn_codec::QoS::AtLeastOnce => QoS::AtLeastOnce,
-            sn_codec::QoS::ExactlyOnce => QoS::ExactlyOnce,
-            sn_codec::QoS::MinusOne => unreachable!("sorted out by the caller"),
+        let is_duplicate = match publish.qos {
+            sn_codec::QoS::AtLeastOnce => self.is_duplicate_qos1(now, key, publish),
+            sn_codec::QoS::ExactlyOnce => self.is_duplicate_qos2(now, key, publish),
+            sn_codec::QoS::AtMostOnce | sn_codec::QoS::MinusOne => false,
         };
-        if self.is_duplicate(now, key, qos, publish) {
+        if is_duplicate {
+            self.stats.duplicates += 1;
             return;
         }
-        let swaps = self.peer(key).quirks.swap_topic_id_octets;
-        let short = short_name(publish.topic, swaps);
-        let topic_id = publish.topic.raw();
-        let topic = match self.resolve(key, publish, &short) {
+        let peer = self.peers.get(key).expect("a peer that said something");
+        let link = peer.link;
+        let short = short_name(publish.topic, peer.quirks);
+        let topic = match self.resolve(key, publish.topic, &short) {
             Ok(topic) => topic,
             Err(return_code) => {
-                self.peer(key).inbound.forget(PacketId(publish.msg_id.0));
-                let msg_id = publish.msg_id;
-                self.send_to(key, v12::Puback { topic_id, msg_id, return_code });
+                self.refuse_publish(key, publish, return_code);
                 return;
             }
         };
-        let link = self.peers.get(key).expect("a peer that said something").link;
-        broker.handle(
-            now,
-            link,
-            Incoming::Publish(Publish {
-                topic,
-                payload: Payload::Borrowed(publish.data),
-                qos,
-                retain: publish.retain,
-                dup: publish.dup,
-                id: PacketId(publish.msg_id.0),
-                token: u32::from(topic_id),
-                properties: Properties::EMPTY,
-            }),
-        );
+        broker.handle(now, link, Incoming::Publish(say(publish, topic, publish.data)));
         if let TopicRef::Normal(id) = publish.topic {
             // Who uses an id knows it (SN-059).
-            self.peer(key).registry.set_standing(id, super::registry::Standing::Known);
+            self.peer(key).registry.set_standing(id, Standing::Known);
         }
     }
 
-    /// QoS −1: published for whoever it is, and never answered (SN-069, D9).
+    /// PUBACK tells errors at every QoS, as PUBREC has no return code (SN-020, SN-063, SN-065).
+    fn refuse_publish(
+        &mut self,
+        key: Key<Peer>,
+        publish: &v12::Publish<'_>,
+        return_code: ReturnCode,
+    ) {
+        let msg_id = publish.msg_id;
+        if publish.qos.is_acknowledged() {
+            self.peer(key).inbound.forget(PacketId(msg_id.0));
+        }
+        let topic_id = publish.topic.raw();
+        self.send_to(key, v12::Puback { topic_id, msg_id, return_code });
+    }
+
+    /// QoS −1: published for whoever it is, and never answered (SN-069, D9). It needs no session,
+    /// so there is no connection of its own for it (SN-102).
     pub(super) fn publish_unconnected(
         &mut self,
         now: Now,
         path: Path,
+        bound: Option<Key<Peer>>,
         publish: &v12::Publish<'_>,
         broker: &mut Broker,
     ) {
-        let is_admitted = self.settings.qos_minus_one
-            && self.unconnected.admit((path.address.remote.ip(), path.address.node), now.mono);
-        let short = short_name(publish.topic, false);
+        let source = (path.address.host(), self.nodes.octets(path.address.node));
+        let is_admitted = self.settings.qos_minus_one && self.unconnected.admit(source, now.mono);
+        let bound = bound.and_then(|key| self.peers.get(key));
+        let short = short_name(publish.topic, bound.map(|peer| peer.quirks).unwrap_or_default());
+        let predefined = |id| match bound {
+            Some(peer) => self.predefined(&peer.client_id, id),
+            None => self.settings.predefined.get(&id).map(TopicBuf::as_name),
+        };
         let topic = match publish.topic {
             _ if !is_admitted => None,
-            TopicRef::Predefined(id) => {
-                self.settings.predefined.get(&id).map(|topic| (topic.as_name(), publish.data))
-            }
+            TopicRef::Predefined(id) => predefined(id).map(|topic| (topic, publish.data)),
             TopicRef::Short(_) => {
                 TopicName::from_octets(&short).ok().map(|topic| (topic, publish.data))
             }
@@ -107,24 +100,12 @@ impl SnGateway {
                 .and_then(|(name, data)| Some((TopicName::from_octets(name).ok()?, data))),
             TopicRef::Normal(_) | TopicRef::Reserved(_) => None,
         };
-        let Some((topic, data)) = topic else {
+        if let Some((topic, data)) = topic {
+            broker.publish_unconnected(now, &say(publish, topic, data));
+            self.stats.unconnected_published += 1;
+        } else {
             self.stats.unconnected_dropped += 1;
-            return;
-        };
-        self.stats.unconnected_published += 1;
-        broker.publish_unconnected(
-            now,
-            &Publish {
-                topic,
-                payload: Payload::Borrowed(data),
-                qos: QoS::AtMostOnce,
-                retain: publish.retain,
-                dup: false,
-                id: PacketId(0),
-                token: 0,
-                properties: Properties::EMPTY,
-            },
-        );
+        }
     }
 
     /// PUBREL: the client lets the publication go; answered by PUBCOMP whether it is known or not.
@@ -138,18 +119,18 @@ impl SnGateway {
 
     /// The broker has accepted or refused a publication, or released one.
     pub(super) fn acknowledge_client(&mut self, key: Key<Peer>, ack: Ack) {
-        let peer = self.peer(key);
         let msg_id = msg_id(ack.id);
         match ack.kind {
             AckKind::PubComp => self.send_to(key, v12::Pubcomp { msg_id }),
             AckKind::PubRec if !ack.reason.is_error() => self.send_to(key, v12::Pubrec { msg_id }),
-            // PUBREC has no return code: PUBACK tells errors at every QoS (SN-020, SN-063).
             AckKind::PubAck | AckKind::PubRec => {
+                let inbound = &mut self.peer(key).inbound;
                 if ack.reason.is_error() {
-                    peer.inbound.forget(ack.id);
+                    inbound.forget(ack.id);
                 } else {
-                    peer.inbound.acknowledged(ack.id);
+                    inbound.acknowledge(ack.id);
                 }
+                // TopicId and MsgId are those of the PUBLISH (SN-019).
                 let topic_id = u16::try_from(ack.token).expect("tokens of publications are ids");
                 let return_code = return_code(ack.reason);
                 self.send_to(key, v12::Puback { topic_id, msg_id, return_code });
@@ -158,113 +139,73 @@ impl SnGateway {
         }
     }
 
-    /// Whether the publication was received before; then it is answered as it was (D8).
-    fn is_duplicate(
-        &mut self,
-        now: Now,
-        key: Key<Peer>,
-        qos: QoS,
-        publish: &v12::Publish<'_>,
-    ) -> bool {
-        if qos == QoS::AtMostOnce {
-            return false;
-        }
+    /// Whether a publication of QoS 1 is the last one again, marked as such; then it is
+    /// acknowledged again (D8).
+    fn is_duplicate_qos1(&mut self, now: Now, key: Key<Peer>, publish: &v12::Publish<'_>) -> bool {
         let retry = self.settings.retry;
-        let qos1_memory = retry.after * u32::from(retry.times).max(1);
+        let memory = retry.after * u32::from(retry.times).max(1);
         let deduplicates = self.settings.deduplicate;
-        let hash = hash::state(0).hash_one((publish.topic, publish.data));
-        let id = PacketId(publish.msg_id.0);
-        let seen = Seen { id, hash, at: now.mono, finished: false, is_old: false };
+        let seen = seen(now, publish);
         let inbound = &mut self.peer(key).inbound;
-        let answer = if qos == QoS::AtLeastOnce {
-            let is_repeated = deduplicates
-                && publish.dup
-                && inbound.last_qos1.is_some_and(|last| {
-                    last.id == id && last.hash == hash && now.mono - last.at < qos1_memory
-                });
-            if !is_repeated {
-                inbound.last_qos1 = Some(seen);
-                return false;
+        let known = inbound.find_qos1(&seen, memory).filter(|_| deduplicates && publish.dup);
+        match known {
+            None => inbound.remember_qos1(seen),
+            // Its acknowledgement still waits for the disk, and will do for both.
+            Some(last) if !last.is_finished => {}
+            Some(_) => {
+                let topic_id = publish.topic.raw();
+                let return_code = ReturnCode::Accepted;
+                self.send_to(key, v12::Puback { topic_id, msg_id: publish.msg_id, return_code });
             }
-            // Its first acknowledgement may still wait for the disk: then that one will do.
-            let topic_id = publish.topic.raw();
-            let is_answered = inbound.last_qos1.is_some_and(|last| last.finished);
-            let return_code = ReturnCode::Accepted;
-            let puback = v12::Puback { topic_id, msg_id: publish.msg_id, return_code };
-            is_answered.then(|| v12::Packet::from(puback))
+        }
+        known.is_some()
+    }
+
+    /// Whether the exchange of a publication of QoS 2 is over already; then it begins once more for
+    /// the client, and only for it (D8). One whose exchange goes on is for the broker to know
+    /// again.
+    fn is_duplicate_qos2(&mut self, now: Now, key: Key<Peer>, publish: &v12::Publish<'_>) -> bool {
+        let seen = seen(now, publish);
+        let inbound = &mut self.peer(key).inbound;
+        let is_finished = inbound.is_finished_qos2(&seen, publish.dup);
+        if is_finished {
+            self.send_to(key, v12::Pubrec { msg_id: publish.msg_id });
         } else {
-            if !inbound.is_finished(&seen, publish.dup) {
-                inbound.remember(seen);
-                self.charge(key);
-                return false;
-            }
-            Some(v12::Packet::from(v12::Pubrec { msg_id: publish.msg_id }))
-        };
-        self.stats.duplicates += 1;
-        if let Some(answer) = answer {
-            self.send_to(key, answer);
+            inbound.remember_qos2(seen);
+            self.charge(key);
         }
-        true
+        is_finished
     }
 }
 
-impl Inbound {
-    /// Another connection of the same session: what came before can only come again marked as a
-    /// repetition; a client that was restarted may begin its MsgIds anew.
-    pub(super) fn begin_connection(&mut self) {
-        for seen in self.qos2.iter_mut().chain(&mut self.last_qos1) {
-            seen.is_old = true;
-        }
-    }
-
-    /// Whether a publication of QoS 2 is one whose exchange is over already.
-    fn is_finished(&self, publication: &Seen, dup: bool) -> bool {
-        self.qos2.iter().any(|seen| {
-            let age = publication.at - seen.at;
-            seen.finished
-                && seen.id == publication.id
-                && seen.hash == publication.hash
-                && if dup { age < QOS2_MEMORY } else { age < LATE && !seen.is_old }
-        })
-    }
-
-    fn remember(&mut self, publication: Seen) {
-        let is_forgotten = |seen: &Seen| publication.at - seen.at >= QOS2_MEMORY;
-        while self.qos2.len() >= QOS2_MAX || self.qos2.front().is_some_and(is_forgotten) {
-            self.qos2.pop_front();
-        }
-        self.qos2.retain(|seen| seen.finished || seen.id != publication.id);
-        self.qos2.push_back(publication);
-    }
-
-    /// PUBREL came: the publication is over.
-    fn release(&mut self, id: PacketId, now: Instant) {
-        if let Some(seen) = self.qos2.iter_mut().rev().find(|seen| seen.id == id && !seen.finished)
-        {
-            seen.finished = true;
-            seen.at = now;
-        }
-    }
-
-    /// PUBACK has left.
-    fn acknowledged(&mut self, id: PacketId) {
-        if let Some(last) = self.last_qos1.as_mut().filter(|last| last.id == id) {
-            last.finished = true;
-        }
-    }
-
-    /// The publication was refused: if it comes again, it is judged again.
-    fn forget(&mut self, id: PacketId) {
-        self.last_qos1 = self.last_qos1.filter(|last| last.id != id);
-        self.qos2.retain(|seen| seen.finished || seen.id != id);
+/// A publication in the vocabulary of the broker. Its token is the TopicId that PUBACK repeats.
+fn say<'a>(publish: &v12::Publish<'_>, topic: TopicName<'a>, data: &'a [u8]) -> Publish<'a> {
+    Publish {
+        topic,
+        payload: Payload::Borrowed(data),
+        qos: match publish.qos {
+            sn_codec::QoS::AtMostOnce | sn_codec::QoS::MinusOne => QoS::AtMostOnce,
+            sn_codec::QoS::AtLeastOnce => QoS::AtLeastOnce,
+            sn_codec::QoS::ExactlyOnce => QoS::ExactlyOnce,
+        },
+        retain: publish.retain,
+        dup: publish.dup,
+        id: PacketId(publish.msg_id.0),
+        token: u32::from(publish.topic.raw()),
+        properties: Properties::EMPTY,
     }
 }
 
-/// The octets of a short topic name, in the right order.
-fn short_name(topic: TopicRef, swaps: bool) -> [u8; 2] {
+/// What to know a publication again by.
+fn seen(now: Now, publish: &v12::Publish<'_>) -> Seen {
+    let hash = hash::state(0).hash_one((publish.topic, publish.data));
+    Seen::new(PacketId(publish.msg_id.0), hash, now.mono)
+}
+
+/// The octets of a short topic name as the client means them.
+fn short_name(topic: TopicRef, quirks: Quirks) -> [u8; 2] {
     match topic {
-        TopicRef::Short([first, second]) if swaps => [second, first],
-        TopicRef::Short(octets) => octets,
+        TopicRef::Short(octets) => short_octets(octets, quirks),
         TopicRef::Normal(_) | TopicRef::Predefined(_) | TopicRef::Reserved(_) => [0; 2],
     }
 }

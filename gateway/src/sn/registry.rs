@@ -1,16 +1,21 @@
 //! The topic ids of one client (D2).
 //!
-//! Per session, lowest numbers first, never one that is a predefined number too, never a number twice
-//! while the session lives. A name has one id, however it came to it. What a client knows of its ids
-//! in its present connection is remembered, so that a name is registered with it no more often than
-//! needed (SN-059).
+//! Per session, lowest numbers first, never one that is a predefined number too, never a number
+//! twice while the session lives (SN-105). A name has one id, however it came to it. What a client
+//! knows of its ids in its present connection is remembered, so that a name is registered with it
+//! no more often than needed (SN-059).
+
+use broker_core::topic::TopicName;
 
 use super::names::{NameId, Names};
-use broker_core::topic::TopicName;
 
 /// The numbers that may be given out: 0x0000 and 0xFFFF are reserved (SN-012).
 const FIRST: u16 = 0x0001;
 const LAST: u16 = 0xFFFE;
+
+/// Octets of names that a client may have for each id that it may have. Names are shorter than
+/// that, nearly all of them; without a bound a client could make each as long as a datagram.
+const NAME_BYTES_PER_ID: usize = 256;
 
 /// What the client thinks of an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +24,7 @@ pub(super) enum Standing {
     Unknown,
     /// The client knows it in this connection.
     Known,
-    /// The client does not want the name, or never answered when told of it.
+    /// The client does not want the name, or does not answer when told of it.
     Refused,
 }
 
@@ -30,10 +35,16 @@ struct Entry {
     standing: Standing,
 }
 
-/// Ids and names of one client, in the order of the ids.
+/// Ids and names of one client.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
+    /// In the order of the ids.
     entries: Vec<Entry>,
+    /// The same in the order of the names: where in `entries`.
+    by_name: Vec<(NameId, u16)>,
+    name_bytes: usize,
+    /// Whether the client has ever answered a REGISTER, so that it can.
+    answers_register: bool,
 }
 
 /// No id is left for this client.
@@ -50,55 +61,77 @@ impl Registry {
         ids_max: u16,
         is_predefined: impl Fn(u16) -> bool,
     ) -> Result<u16, Exhausted> {
-        if let Some(name) = names.find(topic)
-            && let Some(entry) = self.entries.iter().find(|entry| entry.name == name)
-        {
-            return Ok(entry.id);
+        if let Some((id, _)) = self.find(topic, names) {
+            return Ok(id);
         }
-        if self.entries.len() >= usize::from(ids_max) {
+        let name_bytes = self.name_bytes + topic.as_str().len();
+        let ids_max = usize::from(ids_max);
+        if self.entries.len() >= ids_max || name_bytes > ids_max * NAME_BYTES_PER_ID {
             return Err(Exhausted);
         }
         let mut id = self.entries.last().map_or(FIRST, |entry| entry.id.saturating_add(1));
-        while is_predefined(id) && id <= LAST {
+        while id <= LAST && is_predefined(id) {
             id += 1;
         }
         if id > LAST {
             return Err(Exhausted);
         }
         let name = names.keep(topic);
+        let position = u16::try_from(self.entries.len()).map_err(|_| Exhausted)?;
         self.entries.push(Entry { name, id, standing: Standing::Unknown });
+        let place = self.by_name.partition_point(|(other, _)| *other < name);
+        self.by_name.insert(place, (name, position));
+        self.name_bytes = name_bytes;
         Ok(id)
     }
 
     /// The name behind an id.
     pub(super) fn name(&self, id: u16) -> Option<NameId> {
-        self.entry(id).map(|entry| entry.name)
+        self.position(id).map(|position| self.entries[position].name)
     }
 
     /// The id of a name, and what the client thinks of it.
     pub(super) fn find(&self, topic: TopicName<'_>, names: &Names) -> Option<(u16, Standing)> {
         let name = names.find(topic)?;
-        let entry = self.entries.iter().find(|entry| entry.name == name)?;
+        let place = self.by_name.binary_search_by_key(&name, |(name, _)| *name).ok()?;
+        let entry = &self.entries[usize::from(self.by_name[place].1)];
         Some((entry.id, entry.standing))
     }
 
+    pub(super) fn standing(&self, id: u16) -> Option<Standing> {
+        self.position(id).map(|position| self.entries[position].standing)
+    }
+
     pub(super) fn set_standing(&mut self, id: u16, standing: Standing) {
-        if let Ok(position) = self.entries.binary_search_by_key(&id, |entry| entry.id) {
+        if let Some(position) = self.position(id) {
             self.entries[position].standing = standing;
         }
     }
 
+    /// The client answered a REGISTER.
+    pub(super) fn answered(&mut self, id: u16, is_accepted: bool) {
+        self.answers_register = true;
+        self.set_standing(id, if is_accepted { Standing::Known } else { Standing::Refused });
+    }
+
+    pub(super) const fn answers_register(&self) -> bool {
+        self.answers_register
+    }
+
     /// A new connection in the same session: ids stay, but whether the client still knows them will
-    /// have to show (SN-059).
+    /// have to show (SN-059). What it refused, it refused for the session.
     pub(super) fn begin_connection(&mut self) {
         for entry in &mut self.entries {
-            entry.standing = Standing::Unknown;
+            entry.standing = match entry.standing {
+                Standing::Refused => Standing::Refused,
+                Standing::Unknown | Standing::Known => Standing::Unknown,
+            };
         }
     }
 
     /// Forgets everything: the session ended.
     pub(super) fn clear(&mut self, names: &mut Names) {
-        for entry in core::mem::take(&mut self.entries) {
+        for entry in core::mem::take(self).entries {
             names.release(entry.name);
         }
     }
@@ -110,11 +143,11 @@ impl Registry {
     /// Octets of memory held.
     pub(super) const fn memory(&self) -> usize {
         self.entries.capacity() * size_of::<Entry>()
+            + self.by_name.capacity() * size_of::<(NameId, u16)>()
     }
 
-    fn entry(&self, id: u16) -> Option<&Entry> {
-        let position = self.entries.binary_search_by_key(&id, |entry| entry.id).ok()?;
-        Some(&self.entries[position])
+    fn position(&self, id: u16) -> Option<usize> {
+        self.entries.binary_search_by_key(&id, |entry| entry.id).ok()
     }
 }
 
@@ -144,24 +177,42 @@ mod tests {
     fn all_65_534_ids_are_given_out_once_and_no_more() {
         let (mut names, mut registry) = (Names::new(1), Registry::default());
         for expected in FIRST..=LAST {
-            let text = format!("t/{expected}");
+            let text = format!("{expected:x}");
             let id = registry.assign(name(&text), &mut names, u16::MAX, |_| false);
             assert_eq!(id, Ok(expected));
         }
         let more = registry.assign(name("more"), &mut names, u16::MAX, |_| false);
         assert_eq!(more, Err(Exhausted));
-        assert_eq!(registry.name(0x0000), None);
-        assert_eq!(registry.name(0xFFFF), None);
+        assert_eq!((registry.name(0x0000), registry.name(0xFFFF)), (None, None));
+        for id in [FIRST, 0x1234, LAST] {
+            let text = format!("{id:x}");
+            assert_eq!(registry.find(name(&text), &names), Some((id, Standing::Unknown)));
+        }
+    }
+
+    #[test]
+    fn names_of_a_client_take_only_so_much_memory() {
+        let (mut names, mut registry) = (Names::new(1), Registry::default());
+        let assigned = (0..100).take_while(|n| {
+            let text = format!("{n:01000}");
+            registry.assign(name(&text), &mut names, 100, |_| false).is_ok()
+        });
+        assert_eq!(assigned.count(), 25);
     }
 
     #[test]
     fn what_the_client_knows_is_forgotten_with_the_connection_and_the_ids_are_not() {
         let (mut names, mut registry) = (Names::new(1), Registry::default());
-        let id = registry.assign(name("a"), &mut names, 9, |_| false).expect("there is room");
-        registry.set_standing(id, Standing::Known);
-        assert_eq!(registry.find(name("a"), &names), Some((id, Standing::Known)));
+        let mut assign =
+            |registry: &mut Registry, text| registry.assign(name(text), &mut names, 9, |_| false);
+        let known = assign(&mut registry, "a").expect("there is room");
+        let refused = assign(&mut registry, "b").expect("there is room");
+        registry.answered(known, true);
+        registry.answered(refused, false);
+        assert_eq!(registry.find(name("a"), &names), Some((known, Standing::Known)));
         registry.begin_connection();
-        assert_eq!(registry.find(name("a"), &names), Some((id, Standing::Unknown)));
+        assert_eq!(registry.find(name("a"), &names), Some((known, Standing::Unknown)));
+        assert_eq!(registry.find(name("b"), &names), Some((refused, Standing::Refused)));
         registry.clear(&mut names);
         assert_eq!((registry.len(), names.find(name("a"))), (0, None));
     }

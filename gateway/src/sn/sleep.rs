@@ -1,9 +1,9 @@
 //! Sleeping clients.
 //!
-//! A client falls asleep with DISCONNECT(duration). Asleep means without credit: the broker queues, we
-//! send nothing. PINGREQ grants credit until the queue is drained; PINGRESP ends the visit (SN 6.14).
-//! What was not acknowledged when a client falls silent in a visit stays where it is, at the head of
-//! the queue, for the next one (D6).
+//! A client falls asleep with DISCONNECT(duration). Asleep means without credit: the broker queues,
+//! we send nothing. PINGREQ grants credit until the queue is drained; PINGRESP ends the visit (SN
+//! 6.14). What was not acknowledged when a client falls silent in a visit stays where it is, at the
+//! head of the queue, for the next one (D6).
 
 use core::time::Duration;
 
@@ -15,18 +15,12 @@ use broker_core::time::Now;
 use sn_codec::v12;
 use tracing::{debug, info};
 
-use super::address::{Address, Path};
+use super::address::Path;
+use super::arq::{ACTIVE_CREDIT, Exchange};
 use super::peer::{Peer, State};
-use super::settings::Rebind;
 use super::{After, SnGateway};
 
-/// One message at a time towards a client that is active.
-pub(super) const ACTIVE_CREDIT: Credit = Credit::Window(1);
-
-/// The same towards one that is awake, until nothing is left.
-const VISIT_CREDIT: Credit = Credit::UntilDrained(1);
-
-/// One and a half times what the client announced (D7).
+/// One and a half times what the client announced (SN-104, D7).
 pub(super) fn with_tolerance(seconds: u16) -> Duration {
     Duration::from_millis(u64::from(seconds) * 1_500)
 }
@@ -60,17 +54,16 @@ impl SnGateway {
 
     /// The client sleeps, or sleeps on for another time (SN-093, SN-100).
     fn fall_asleep(&mut self, key: Key<Peer>, duration_s: u16, broker: &mut Broker) {
-        self.stop_exchange(key);
+        self.stall_exchange(key);
         self.set_state(key, State::Asleep { duration_s });
         let peer = self.peer(key);
         debug!(client = %peer.client_id, duration_s, "client sleeps");
         peer.owes_pingresp = false;
-        let link = peer.link;
-        broker.set_credit(link, Credit::Paused);
-        broker.set_keep_alive(link, Some(with_tolerance(duration_s)));
+        broker.set_credit(peer.link, Credit::Paused);
+        broker.set_keep_alive(peer.link, Some(with_tolerance(duration_s)));
     }
 
-    /// PINGREQ from an address that a client is bound to (12.2, D6).
+    /// PINGREQ from an address that a client is bound to (12.2, D6, SN-084).
     pub(super) fn pingreq(
         &mut self,
         now: Now,
@@ -79,75 +72,33 @@ impl SnGateway {
         pingreq: &v12::Pingreq<'_>,
         broker: &mut Broker,
     ) {
+        let is_named = !pingreq.client_id.is_empty();
         let peer = self.peer(key);
-        let means_other =
-            !pingreq.client_id.is_empty() && pingreq.client_id != peer.client_id.as_bytes();
-        if means_other {
+        if is_named && pingreq.client_id != peer.client_id.as_bytes() {
             self.pingreq_from_elsewhere(now, path, pingreq, broker);
             return;
         }
+        let is_overdue = peer.exchange.as_ref().is_some_and(Exchange::is_overdue);
         match peer.state {
-            State::Active => {
-                // A client that thinks it sleeps names itself; messages that were held back because it
-                // did not answer come first (17.7).
-                let is_held_back = peer.exchange.as_ref().is_some_and(|ex| ex.is_stalled());
-                if is_held_back && !pingreq.client_id.is_empty() {
-                    peer.owes_pingresp = true;
-                } else {
-                    self.send(path, v12::Pingresp);
-                }
+            // It was told that PINGRESP follows its messages, and lost one of them.
+            State::Active if peer.owes_pingresp => self.retransmit(now, key, broker),
+            // A client that thinks it sleeps names itself. What it did not answer went to a radio
+            // that was off, and comes before PINGRESP turns it off again (17.7).
+            State::Active if is_overdue && is_named => {
+                peer.owes_pingresp = true;
+                self.retransmit(now, key, broker);
             }
+            State::Active => self.send(path, v12::Pingresp),
             State::Asleep { .. } => self.wake(now, key, broker),
-            // A message or its acknowledgement was lost: once more, at once. If nothing is in flight
-            // the rest of the queue, and PINGRESP, are on their way already.
+            // A message or its acknowledgement was lost: once more, at once. If nothing is in
+            // flight the rest of the queue, and PINGRESP, are on their way already.
             State::Awake { .. } => self.retransmit(now, key, broker),
             State::Gone => unreachable!("a client that is gone is bound to no address"),
         }
     }
 
-    /// PINGREQ with the id of a client that is not bound to the address it came from: a sleeping
-    /// session follows its client, as far as that is allowed (D5).
-    pub(super) fn pingreq_from_elsewhere(
-        &mut self,
-        now: Now,
-        path: Path,
-        pingreq: &v12::Pingreq<'_>,
-        broker: &mut Broker,
-    ) {
-        let owner = core::str::from_utf8(pingreq.client_id)
-            .ok()
-            .and_then(|client_id| self.by_client_id.get(client_id).copied())
-            .filter(|key| self.may_follow(*key, path.address));
-        let Some(key) = owner else {
-            self.answer_unknown(now, path);
-            return;
-        };
-        self.stats.rebinds += 1;
-        debug!(
-            client = %self.peer(key).client_id,
-            from = %path.address.remote,
-            "sleeping client came from another address"
-        );
-        self.bind(key, path);
-        self.hear(now, key, path, broker);
-        self.peer(key).untouched = false;
-        self.wake(now, key, broker);
-    }
-
-    fn may_follow(&self, key: Key<Peer>, address: Address) -> bool {
-        let peer = self.peers.get(key).expect("known by its client id");
-        let sleeps = matches!(peer.state, State::Asleep { .. } | State::Awake { .. });
-        let is_near = |path: Path| path.address.is_same_host(&address);
-        sleeps
-            && match self.settings.wake_rebind {
-                Rebind::SameIp => peer.path.is_none_or(is_near),
-                Rebind::Any => true,
-                Rebind::Never => false,
-            }
-    }
-
     /// The client is up for its messages: what was left of the last visit first (SN-096, SN-097).
-    fn wake(&mut self, now: Now, key: Key<Peer>, broker: &mut Broker) {
+    pub(super) fn wake(&mut self, now: Now, key: Key<Peer>, broker: &mut Broker) {
         let (State::Asleep { duration_s } | State::Awake { duration_s }) = self.peer(key).state
         else {
             return;
@@ -156,19 +107,25 @@ impl SnGateway {
         self.set_state(key, State::Awake { duration_s });
         let peer = self.peer(key);
         peer.collected = 0;
-        let link = peer.link;
         let has_rest = peer.exchange.is_some();
         // In a visit the repetitions supervise the client (10.14).
-        broker.set_keep_alive(link, None);
+        broker.set_keep_alive(peer.link, None);
         if has_rest {
             self.retransmit(now, key, broker);
         } else {
-            broker.set_credit(link, VISIT_CREDIT);
+            self.grant(key, broker);
         }
     }
 
+    /// Whether a client has had its share of messages for one visit.
+    pub(super) const fn has_collected_enough(&self, peer: &Peer) -> bool {
+        let per_wake = self.settings.messages_per_wake;
+        let is_awake = matches!(peer.state, State::Awake { .. });
+        is_awake && per_wake > 0 && peer.collected >= per_wake
+    }
+
     /// Nothing is left to collect, or enough for this time: PINGRESP, and the client sleeps on.
-    pub(super) fn finish_visit(&mut self, _now: Now, key: Key<Peer>) {
+    pub(super) fn finish_visit(&mut self, key: Key<Peer>) {
         match self.peer(key).state {
             State::Awake { duration_s } => {
                 self.send_to(key, v12::Pingresp);
@@ -176,10 +133,11 @@ impl SnGateway {
             }
             State::Active => {
                 let peer = self.peer(key);
+                let link = peer.link;
                 if core::mem::take(&mut peer.owes_pingresp) {
                     self.send_to(key, v12::Pingresp);
                 }
-                self.grant_later(key);
+                self.after.push(After::Credit(link, ACTIVE_CREDIT));
             }
             State::Asleep { .. } | State::Gone => {}
         }
@@ -189,29 +147,16 @@ impl SnGateway {
     pub(super) fn break_visit(&mut self, key: Key<Peer>) {
         if let State::Awake { duration_s } = self.peer(key).state {
             self.stats.visits_broken += 1;
+            self.stall_exchange(key);
             self.sleep_on(key, duration_s);
         }
     }
 
+    /// Its sleep is supervised again, from its last word on.
     fn sleep_on(&mut self, key: Key<Peer>, duration_s: u16) {
         self.set_state(key, State::Asleep { duration_s });
         let link = self.peer(key).link;
-        self.after.push(After::Supervise(link, Some(with_tolerance(duration_s))));
-    }
-
-    /// Lets a client have its next message, as far as its state allows.
-    pub(super) fn grant(&mut self, now: Now, key: Key<Peer>, broker: &mut Broker) {
-        let per_wake = self.settings.messages_per_wake;
-        let peer = self.peer(key);
-        let link = peer.link;
-        match peer.state {
-            State::Active if peer.owes_pingresp => broker.set_credit(link, VISIT_CREDIT),
-            State::Active => broker.set_credit(link, ACTIVE_CREDIT),
-            State::Awake { .. } if per_wake > 0 && peer.collected >= per_wake => {
-                self.finish_visit(now, key);
-            }
-            State::Awake { .. } => broker.set_credit(link, VISIT_CREDIT),
-            State::Asleep { .. } | State::Gone => {}
-        }
+        self.after.push(After::Credit(link, Credit::Paused));
+        self.after.push(After::Supervise(link, with_tolerance(duration_s)));
     }
 }

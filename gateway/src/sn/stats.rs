@@ -11,6 +11,8 @@ pub struct SnStats {
     pub datagrams_sent: u64,
     /// Octets of these.
     pub bytes_sent: u64,
+    /// Datagrams that could not even wait to be sent: too many did already.
+    pub datagrams_dropped: u64,
     /// Datagrams that are no MQTT-SN message.
     pub malformed: u64,
     /// Messages that a gateway never receives, or that fit to nothing.

@@ -12,9 +12,11 @@ use sn_codec::v12::{self, ReturnCode, TopicSelector};
 
 use super::peer::Peer;
 use super::registry::{Exhausted, Standing};
+use super::settings::Quirks;
 use super::{SnGateway, msg_id, return_code};
 
 /// In the token of a request the low half is the topic id of the answer; above it stands its kind.
+/// Without one it is a normal id, or 0 for a wildcard.
 const IS_PREDEFINED: u32 = 1 << 16;
 const IS_SHORT: u32 = 1 << 17;
 /// The request is ours, and the client is not to hear of it.
@@ -49,18 +51,14 @@ impl SnGateway {
         let filter = TopicFilter::new(&filter).expect("checked when it was selected");
         let options = SubscriptionOptions { qos, ..SubscriptionOptions::default() };
         let requests = [SubscribeRequest { filter, options }];
-        let request = Subscribe {
-            id: PacketId(subscribe.msg_id.0),
-            token,
-            identifier: 0,
-            requests: &requests,
-        };
+        let id = PacketId(subscribe.msg_id.0);
+        let request = Subscribe { id, token, identifier: 0, requests: &requests };
         let link = self.peer(key).link;
         broker.handle(now, link, Incoming::Subscribe(request));
     }
 
-    /// The filter that a client means, and the token with the topic id that SUBACK will tell; or what
-    /// SUBACK says instead.
+    /// The filter that a client means, and the token with the topic id that SUBACK will tell; or
+    /// what SUBACK says instead.
     fn selected(
         &mut self,
         key: Key<Peer>,
@@ -82,9 +80,8 @@ impl SnGateway {
                 Ok((filter.as_str().to_owned(), token))
             }
             TopicSelector::Predefined(id) => {
-                let swaps = self.peer(key).quirks.swap_topic_id_octets;
-                let meant = if swaps { id.swap_bytes() } else { id };
                 let peer = self.peers.get(key).expect("a peer that said something");
+                let meant = swapped(id, peer.quirks);
                 let name = self.predefined(&peer.client_id, meant);
                 let name = name.ok_or((id, ReturnCode::InvalidTopicId))?;
                 Ok((name.as_str().to_owned(), IS_PREDEFINED | u32::from(meant)))
@@ -117,22 +114,19 @@ impl SnGateway {
         let reason = reasons.first().copied().unwrap_or(ReasonCode::Unspecified);
         let told = u16::try_from(token & u32::from(u16::MAX)).expect("masked");
         let peer = self.peer(key);
-        let is_predefined = token & IS_PREDEFINED != 0;
+        let mut topic_id = 0;
         if !reason.is_error() {
-            if !is_predefined && token & IS_SHORT == 0 {
+            topic_id = told;
+            if token & IS_PREDEFINED != 0 {
+                if !peer.predefined.contains(&told) {
+                    peer.predefined.push(told);
+                }
+                topic_id = swapped(told, peer.quirks);
+            } else if token & IS_SHORT == 0 {
                 peer.registry.set_standing(told, Standing::Known);
-            } else if is_predefined && !peer.predefined.contains(&told) {
-                peer.predefined.push(told);
             }
+            self.charge(key);
         }
-        let swaps = is_predefined && peer.quirks.swap_topic_id_octets;
-        let topic_id = if reason.is_error() && !is_predefined {
-            0
-        } else if swaps {
-            told.swap_bytes()
-        } else {
-            told
-        };
         // Granted QoS and reason code are one number; a refusal grants nothing (SN-022).
         let qos = match reason as u8 {
             1 => sn_codec::QoS::AtLeastOnce,
@@ -158,7 +152,7 @@ impl SnGateway {
             TopicSelector::Name(octets) => TopicFilter::from_octets(octets).ok(),
             TopicSelector::Short(octets) => TopicFilter::from_octets(octets).ok(),
             TopicSelector::Predefined(id) => {
-                let id = if peer.quirks.swap_topic_id_octets { id.swap_bytes() } else { *id };
+                let id = swapped(*id, peer.quirks);
                 predefined = Some(id);
                 self.predefined(&peer.client_id, id)
                     .and_then(|name| TopicFilter::new(name.as_str()).ok())
@@ -178,8 +172,8 @@ impl SnGateway {
         }
     }
 
-    /// A client that refuses to be told of a name is unsubscribed from exactly that name; a wildcard
-    /// that matches it stays (SN-079).
+    /// A client that refuses to be told of a name is unsubscribed from exactly that name; a
+    /// wildcard that matches it stays (SN-079).
     pub(super) fn unsubscribe_refused(
         &mut self,
         now: Now,
@@ -199,4 +193,9 @@ impl SnGateway {
             self.send_to(key, v12::Unsuback { msg_id: msg_id(id) });
         }
     }
+}
+
+/// A predefined id in SUBSCRIBE, as some devices write it.
+const fn swapped(id: u16, quirks: Quirks) -> u16 {
+    if quirks.swap_topic_id_octets { id.swap_bytes() } else { id }
 }

@@ -2,19 +2,20 @@
 
 use broker_core::key::Key;
 use broker_core::topic::{TopicBuf, TopicName};
-use sn_codec::v12::{self, Publish, ReturnCode, TopicRef};
+use sn_codec::v12::{self, ReturnCode, TopicRef};
 
 use super::SnGateway;
 use super::peer::Peer;
 use super::registry::{Exhausted, Standing};
+use super::settings::Quirks;
 
 /// How a topic name can be said to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Choice {
     /// By this, at once.
     Say(TopicRef),
-    /// By this normal id, after the client was told of it (SN-073, SN-077).
-    Register(u16),
+    /// By a normal id, after the client was told of it (SN-073, SN-077).
+    Register,
     /// Not at all: the client refused the name, or cannot be told of names (SN-079).
     Never,
 }
@@ -22,15 +23,16 @@ pub(super) enum Choice {
 impl SnGateway {
     /// The topic name that a client means. `short` is where a short name is read from.
     ///
-    /// The type is honoured in every look-up: the same number may be a normal and a predefined id.
+    /// The type is honoured in every look-up: the same number may be a normal and a predefined id
+    /// (SN-008, SN-065, SN-067).
     pub(super) fn resolve<'a>(
         &'a self,
         key: Key<Peer>,
-        publish: &Publish<'_>,
+        topic: TopicRef,
         short: &'a [u8; 2],
     ) -> Result<TopicName<'a>, ReturnCode> {
         let peer = self.peers.get(key).expect("a peer that said something");
-        let found = match publish.topic {
+        let found = match topic {
             TopicRef::Normal(id) => peer.registry.name(id).map(|name| self.names.get(name)),
             TopicRef::Predefined(id) => self.predefined(&peer.client_id, id),
             TopicRef::Short(_) => TopicName::from_octets(short).ok(),
@@ -45,7 +47,7 @@ impl SnGateway {
         own.or_else(|| self.settings.predefined.get(&id)).map(TopicBuf::as_name)
     }
 
-    /// The normal id of a name, given out if it has none yet.
+    /// The normal id of a name, given out if it has none yet and there is memory for it.
     pub(super) fn assign(
         &mut self,
         key: Key<Peer>,
@@ -53,6 +55,9 @@ impl SnGateway {
     ) -> Result<u16, Exhausted> {
         let Self { peers, names, settings, usage, .. } = self;
         let peer = peers.get_mut(key).expect("a peer that is talked to");
+        if self.is_out_of_memory && peer.registry.find(topic, names).is_none() {
+            return Err(Exhausted);
+        }
         let own = settings.predefined_for.get(&*peer.client_id);
         let is_predefined = |id| {
             settings.predefined.contains_key(&id) || own.is_some_and(|own| own.contains_key(&id))
@@ -63,56 +68,50 @@ impl SnGateway {
         id
     }
 
-    /// How a delivery names its topic (10.10, D2): by the normal id that the client knows; by the
-    /// predefined id that it subscribed with; by the short name; else by a normal id that it has to be
-    /// told of first.
-    pub(super) fn choose(
-        &mut self,
-        key: Key<Peer>,
-        topic: TopicName<'_>,
-    ) -> Result<Choice, Exhausted> {
+    /// How a delivery names its topic (10.10, D2): by the normal id that the client knows (SN-076);
+    /// by the predefined id that it subscribed with; by the short name; else by a normal id that it
+    /// has to be told of first.
+    pub(super) fn choose(&self, key: Key<Peer>, topic: TopicName<'_>) -> Choice {
         let peer = self.peers.get(key).expect("a peer that is talked to");
-        let quirks = peer.quirks;
-        let registered = peer.registry.find(topic, &self.names);
-        if let Some((id, Standing::Known)) = registered {
-            return Ok(Choice::Say(TopicRef::Normal(id)));
-        }
-        let predefined = peer
-            .predefined
-            .iter()
-            .copied()
-            .find(|id| self.predefined(&peer.client_id, *id).is_some_and(|name| name == topic));
-        if let Some(id) = predefined {
-            return Ok(Choice::Say(TopicRef::Predefined(id)));
-        }
-        if let (None, Ok(mut octets)) = (registered, <[u8; 2]>::try_from(topic.as_str().as_bytes()))
-        {
-            if quirks.swap_topic_id_octets {
-                octets.reverse();
-            }
-            return Ok(Choice::Say(TopicRef::Short(octets)));
-        }
-        let id = match registered {
-            Some((_, Standing::Refused)) => return Ok(Choice::Never),
-            _ if quirks.no_register => return Ok(Choice::Never),
-            Some((id, _)) => id,
-            None => self.assign(key, topic)?,
+        let standing = match peer.registry.find(topic, &self.names) {
+            Some((id, Standing::Known)) => return Choice::Say(TopicRef::Normal(id)),
+            Some((_, standing)) => Some(standing),
+            None => None,
         };
-        Ok(Choice::Register(id))
+        let is_meant = |id: &u16| self.predefined(&peer.client_id, *id) == Some(topic);
+        if let Some(id) = peer.predefined.iter().copied().find(is_meant) {
+            return Choice::Say(TopicRef::Predefined(id));
+        }
+        if let (None, Ok(octets)) = (standing, <[u8; 2]>::try_from(topic.as_str().as_bytes())) {
+            return Choice::Say(TopicRef::Short(short_octets(octets, peer.quirks)));
+        }
+        if standing == Some(Standing::Refused) || peer.quirks.no_register {
+            return Choice::Never;
+        }
+        Choice::Register
     }
 
     /// A client does not know what we called a topic: it has to be told of it under a normal id
-    /// (SN-081), which is returned.
-    pub(super) fn forget_naming(
-        &mut self,
-        key: Key<Peer>,
-        said: TopicRef,
-        topic: TopicName<'_>,
-    ) -> Option<u16> {
+    /// (SN-081), which is returned if there is one.
+    pub(super) fn forget_naming(&mut self, key: Key<Peer>, said: TopicRef) -> Option<u16> {
+        let peer = self.peers.get(key)?;
+        let name = match said {
+            TopicRef::Normal(id) => {
+                peer.registry.name(id)?;
+                self.peer(key).registry.set_standing(id, Standing::Unknown);
+                return Some(id);
+            }
+            TopicRef::Predefined(id) => TopicBuf::from(self.predefined(&peer.client_id, id)?),
+            TopicRef::Short(octets) => {
+                let octets = short_octets(octets, peer.quirks);
+                TopicBuf::from(TopicName::from_octets(&octets).ok()?)
+            }
+            TopicRef::Reserved(_) => return None,
+        };
         if let TopicRef::Predefined(id) = said {
             self.peer(key).predefined.retain(|known| *known != id);
         }
-        let id = self.assign(key, topic).ok()?;
+        let id = self.assign(key, name.as_name()).ok()?;
         self.peer(key).registry.set_standing(id, Standing::Unknown);
         Some(id)
     }
@@ -125,7 +124,8 @@ impl SnGateway {
         usize::from(peer.quirks.max_datagram.or(of_port).unwrap_or(u16::MAX))
     }
 
-    /// REGISTER from a client: the name gets its id, the same however often it is asked for (SN-055).
+    /// REGISTER from a client: the name gets its id, the same however often it is asked for
+    /// (SN-055). The TopicId that the message carries means nothing (SN-015).
     pub(super) fn register(&mut self, key: Key<Peer>, register: &v12::Register<'_>) {
         let (topic_id, return_code) = match TopicName::from_octets(register.topic_name) {
             Ok(topic) => match self.assign(key, topic) {
@@ -139,4 +139,10 @@ impl SnGateway {
         };
         self.send_to(key, v12::Regack { topic_id, msg_id: register.msg_id, return_code });
     }
+}
+
+/// The octets of a short topic name as a client has them, from those on the wire or the other way
+/// round: some devices swap them.
+pub(super) const fn short_octets([first, second]: [u8; 2], quirks: Quirks) -> [u8; 2] {
+    if quirks.swap_topic_id_octets { [second, first] } else { [first, second] }
 }

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use broker_core::Broker;
 use broker_core::api::{
-    Ack, AckKind, Connect, ConnectWill, Credit, Dialect, Incoming, LinkId, Outgoing, Output,
-    Overflow, PacketId, Payload, Publish, QoS, QueueLimits, Subscribe, SubscribeRequest,
+    Ack, AckKind, Connect, ConnectWill, Credit, Dialect, Disconnect, Incoming, LinkId, Outgoing,
+    Output, Overflow, PacketId, Payload, Publish, QoS, QueueLimits, Subscribe, SubscribeRequest,
     SubscriptionOptions,
 };
 use broker_core::limits::{BrokerConfig, Durability, Limits};
@@ -16,10 +16,13 @@ use broker_core::time::Now;
 use broker_core::topic::{TopicBuf, TopicFilter, TopicName};
 use core::time::Duration;
 use mqtt_sn_gw::sn::{
-    Datagram, Destination, LocalAddress, PortId, Rebind, Retry, Settings, SnGateway,
+    Datagram, Destination, LocalAddress, Network, PortId, Rebind, Retry, Settings, SnGateway,
 };
 
+use crate::script::{self, Known};
+
 pub(crate) use QoS::{AtLeastOnce as Q1, AtMostOnce as Q0, ExactlyOnce as Q2};
+pub(crate) use script::hex;
 
 /// Links of the gateway carry this; those of services do not.
 const SN_LINKS: u64 = 1 << 63;
@@ -28,9 +31,14 @@ const SN_LINKS: u64 = 1 << 63;
 pub(crate) const A: &str = "192.0.2.1:1000";
 pub(crate) const A2: &str = "192.0.2.1:2000";
 pub(crate) const B: &str = "192.0.2.2:1000";
+/// A forwarder, where one is allowed.
+pub(crate) const F: &str = "192.0.2.9:1000";
+
+pub(crate) fn topic(text: &str) -> TopicBuf {
+    TopicName::new(text).expect("a good name").into()
+}
 
 pub(crate) fn settings() -> Settings {
-    let name = |text| TopicBuf::from(TopicName::new(text).expect("a good name"));
     Settings {
         gateway_id: 1,
         retry: Retry { after: Duration::from_secs(10), times: 4 },
@@ -61,9 +69,12 @@ pub(crate) fn settings() -> Settings {
         client_id_bytes_max: 256,
         topic_ids_max: 1_024,
         nodes_per_forwarder: 100,
-        forwarders: Vec::new(),
+        forwarders: vec![Network {
+            address: "192.0.2.9".parse().expect("an address"),
+            prefix_len: 32,
+        }],
         max_datagram: vec![1_024],
-        predefined: BTreeMap::from([(5, name("a/predefined"))]),
+        predefined: BTreeMap::from([(5, topic("a/predefined"))]),
         predefined_for: BTreeMap::new(),
         quirks: BTreeMap::new(),
     }
@@ -78,21 +89,33 @@ pub(crate) struct Farm {
     /// What services heard.
     heard: BTreeMap<LinkId, Vec<String>>,
     services: u64,
+    publications: u16,
+    /// The machine is looked at after every so many turns.
+    pub(crate) checked_every: u32,
+    turns: u32,
 }
 
 impl Farm {
     pub(crate) fn new() -> Self {
-        Self::with(settings(), Limits::default())
+        Self::with(settings())
     }
 
-    pub(crate) fn with(settings: Settings, limits: Limits) -> Self {
-        let config = BrokerConfig {
-            limits,
-            durability: Durability::Memory,
-            sys_interval: None,
-            version: "test".to_owned(),
-            seed: 1,
-        };
+    pub(crate) fn with(settings: Settings) -> Self {
+        Self::with_limits(settings, Limits::default())
+    }
+
+    pub(crate) fn with_limits(settings: Settings, limits: Limits) -> Self {
+        Self::set_up(settings, limits, Durability::Memory)
+    }
+
+    /// Answers that promise something wait for [`Farm::commit`].
+    pub(crate) fn gated() -> Self {
+        Self::set_up(settings(), Limits::default(), Durability::Gated)
+    }
+
+    fn set_up(settings: Settings, limits: Limits, durability: Durability) -> Self {
+        let version = "test".to_owned();
+        let config = BrokerConfig { limits, durability, sys_interval: None, version, seed: 1 };
         let now = Now::default();
         let mut farm = Self {
             gateway: SnGateway::new(settings, SN_LINKS, now, 1),
@@ -101,6 +124,9 @@ impl Farm {
             sent: BTreeMap::new(),
             heard: BTreeMap::new(),
             services: 0,
+            publications: 0,
+            checked_every: 1,
+            turns: 0,
         };
         farm.pass(0);
         farm
@@ -112,114 +138,110 @@ impl Farm {
 
     /// A datagram arrives.
     pub(crate) fn send(&mut self, from: &str, octets: &[u8]) {
-        self.send_to_group(from, None, octets);
+        self.take_in(from, None, octets);
+        self.turn();
     }
 
-    pub(crate) fn send_to_group(&mut self, from: &str, group: Option<&str>, octets: &[u8]) {
-        let datagram = Datagram {
-            port: PortId(0),
-            from: from.parse::<SocketAddr>().expect("an address"),
-            to: LocalAddress::default(),
-            group: group.map(|group| group.parse().expect("an address")),
-            octets,
-        };
-        self.gateway.handle_datagram(self.now(), datagram, &mut self.broker);
+    /// The same in hex.
+    pub(crate) fn say(&mut self, from: &str, text: &str) {
+        self.send(from, &script::octets(text, &Known::new()));
+    }
+
+    pub(crate) fn send_to_group(&mut self, from: &str, group: &str, octets: &[u8]) {
+        self.take_in(from, Some(group.parse().expect("an address")), octets);
         self.turn();
+    }
+
+    /// A datagram arrives, and nobody looks at what comes of it yet.
+    pub(crate) fn take_in(&mut self, from: &str, group: Option<SocketAddr>, octets: &[u8]) {
+        let from = from.parse::<SocketAddr>().expect("an address");
+        let to = LocalAddress::default();
+        let datagram = Datagram { port: PortId(0), from, to, group, octets };
+        self.gateway.handle_datagram(self.now(), datagram, &mut self.broker);
     }
 
     /// What was sent to an address and not looked at yet.
     pub(crate) fn received(&mut self, to: &str) -> Vec<String> {
-        self.sent.remove(to).unwrap_or_default().iter().map(|octets| hex(octets)).collect()
+        self.take(to).iter().map(|octets| hex(octets)).collect()
+    }
+
+    /// The same as octets.
+    pub(crate) fn take(&mut self, to: &str) -> VecDeque<Vec<u8>> {
+        self.sent.remove(to).unwrap_or_default()
+    }
+
+    /// Everything that was sent to anybody and not looked at yet.
+    pub(crate) fn take_all(&mut self) -> BTreeMap<String, VecDeque<Vec<u8>>> {
+        core::mem::take(&mut self.sent)
     }
 
     /// Plays a conversation of one sensor: `>` lines are sent, `<` lines must be what comes, in
-    /// their order, and nothing else may have come in the end. `{x}` stands for two octets: any
-    /// when it is first met, the same afterwards.
+    /// their order, and nothing else may have come in the end.
     #[track_caller]
     pub(crate) fn play(&mut self, address: &str, script: &str) {
-        let mut known = BTreeMap::new();
-        for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            let (direction, text) = line.split_at(1);
-            let text = text.split("--").next().unwrap_or_default();
-            match direction {
-                ">" => self.send(address, &octets(text, &known)),
-                "<" => {
-                    let came = self.sent.get_mut(address).and_then(VecDeque::pop_front);
-                    let Some(came) = came else { panic!("nothing came instead of {line}") };
-                    learn(text, &came, &mut known);
-                    assert_eq!(hex(&came), hex(&octets(text, &known)), "instead of {line}");
-                }
-                other => panic!("a line begins with > or <, not with {other}"),
+        self.play_on(address, &mut Known::new(), script);
+    }
+
+    /// The same, with what placeholders stand for from before.
+    #[track_caller]
+    pub(crate) fn play_on(&mut self, address: &str, known: &mut Known, script: &str) {
+        for (direction, text) in script::lines(script) {
+            if direction == '>' {
+                let octets = script::octets(text, known);
+                self.send(address, &octets);
+                continue;
             }
+            let came = self.sent.get_mut(address).and_then(VecDeque::pop_front);
+            let Some(came) = came else { panic!("nothing came instead of {text}") };
+            let came = script::fit(text, &came, known);
+            assert_eq!(came, script::plain(text, known), "instead of {text}");
         }
         let rest = self.received(address);
         assert!(rest.is_empty(), "more came: {rest:?}");
     }
 
+    /// Proves that nothing was sent to an address: a question with a certain answer gets that, and
+    /// nothing before it.
+    #[track_caller]
+    pub(crate) fn expect_silence(&mut self, address: &str) {
+        self.play(address, "> 03 01 00\n< 03 02 01");
+    }
+
     /// Lets time pass, stopping wherever somebody wants to be asked.
     pub(crate) fn pass(&mut self, millis: u64) {
         let end = self.millis + millis;
-        loop {
-            let next = self.broker.next_timeout().into_iter().chain(self.gateway.next_timeout());
-            match next.min().map(|at| at.as_micros().div_ceil(1_000)) {
-                Some(at) if at <= end => self.millis = self.millis.max(at),
-                Some(_) | None => break,
-            }
+        while let Some(at) = self.next_timeout().filter(|at| *at <= end) {
+            self.millis = self.millis.max(at);
             self.time_out();
         }
         self.millis = end;
         self.time_out();
     }
 
-    fn time_out(&mut self) {
+    /// When somebody wants to be asked, in milliseconds.
+    pub(crate) fn next_timeout(&self) -> Option<u64> {
+        let next = self.broker.next_timeout().into_iter().chain(self.gateway.next_timeout());
+        next.min().map(|at| at.as_micros().div_ceil(1_000))
+    }
+
+    pub(crate) fn time_out(&mut self) {
         let now = self.now();
         self.broker.handle_timeout(now);
         self.gateway.handle_timeout(now, &mut self.broker);
         self.turn();
     }
 
-    fn turn(&mut self) {
-        let now = self.now();
-        self.broker.handle_timeout(now);
-        loop {
-            let mut was_idle = true;
-            while let Some(output) = self.broker.poll_output() {
-                was_idle = false;
-                match output {
-                    Output::Send { link, packet } if link.0 & SN_LINKS != 0 => {
-                        let flow = self.gateway.handle_outgoing(now, link, packet);
-                        self.broker.react(link, flow);
-                    }
-                    Output::Send { link, packet } => {
-                        let heard = self.heard.entry(link).or_default();
-                        if let Outgoing::Publish(delivery) = packet {
-                            let payload = String::from_utf8_lossy(delivery.message.payload());
-                            let retain = if delivery.retain { " retain" } else { "" };
-                            let (topic, qos) = (delivery.message.topic(), delivery.qos as u8);
-                            heard.push(format!("{topic} {payload} q{qos}{retain}"));
-                            let id = delivery.id;
-                            if delivery.qos == Q1 {
-                                self.ack(link, AckKind::PubAck, id);
-                            } else if delivery.qos == Q2 {
-                                self.ack(link, AckKind::PubRec, id);
-                            }
-                        } else if let Outgoing::Ack(Ack { kind: AckKind::PubRel, id, .. }) = packet
-                        {
-                            self.ack(link, AckKind::PubComp, id);
-                        }
-                    }
-                    Output::Close { link, reason } => self.gateway.handle_close(link, reason),
-                    Output::SessionEnded { client_id } => {
-                        self.gateway.handle_session_end(client_id);
-                    }
-                    Output::SysTick => {}
-                }
-            }
-            self.gateway.settle(&mut self.broker);
-            if was_idle {
-                break;
-            }
-        }
+    /// Everything so far is on the disk.
+    pub(crate) fn commit(&mut self) {
+        let lsn = self.broker.lsn();
+        self.broker.committed(lsn);
+        self.turn();
+    }
+
+    /// Everybody hears what there is to hear.
+    pub(crate) fn turn(&mut self) {
+        self.broker.handle_timeout(self.now());
+        while self.round() {}
         while let Some(transmit) = self.gateway.poll_transmit() {
             let to = match transmit.to {
                 Destination::One { to, .. } => to.to_string(),
@@ -227,6 +249,51 @@ impl Farm {
             };
             self.sent.entry(to).or_default().push_back(transmit.octets.to_vec());
         }
+        self.turns += 1;
+        if self.turns.is_multiple_of(self.checked_every) {
+            self.gateway.check_invariants();
+        }
+    }
+
+    /// One round of outputs; `false` if there were none.
+    fn round(&mut self) -> bool {
+        let now = self.now();
+        let mut was_idle = true;
+        while let Some(output) = self.broker.poll_output() {
+            was_idle = false;
+            match output {
+                Output::Send { link, packet } if link.0 & SN_LINKS != 0 => {
+                    let flow = self.gateway.handle_outgoing(now, link, packet);
+                    self.broker.react(link, flow);
+                }
+                Output::Send { link, packet: Outgoing::Publish(delivery) } => {
+                    let payload = String::from_utf8_lossy(delivery.message.payload());
+                    let retain = if delivery.retain { " retain" } else { "" };
+                    let (topic, qos) = (delivery.message.topic(), delivery.qos as u8);
+                    let text = format!("{topic} {payload} q{qos}{retain}");
+                    let id = delivery.id;
+                    let kind = match delivery.qos {
+                        Q0 => None,
+                        Q1 => Some(AckKind::PubAck),
+                        Q2 => Some(AckKind::PubRec),
+                    };
+                    self.heard.entry(link).or_default().push(text);
+                    if let Some(kind) = kind {
+                        self.ack(link, kind, id);
+                    }
+                }
+                Output::Send { link, packet: Outgoing::Ack(ack) } => {
+                    if ack.kind == AckKind::PubRel {
+                        self.ack(link, AckKind::PubComp, ack.id);
+                    }
+                }
+                Output::Close { link, reason } => self.gateway.handle_close(link, reason),
+                Output::SessionEnded { client_id } => self.gateway.handle_session_end(client_id),
+                Output::Send { .. } | Output::SysTick => {}
+            }
+        }
+        self.gateway.settle(&mut self.broker);
+        !was_idle
     }
 
     fn ack(&mut self, link: LinkId, kind: AckKind, id: PacketId) {
@@ -257,6 +324,14 @@ impl Farm {
         link
     }
 
+    /// A service goes.
+    pub(crate) fn dismiss(&mut self, link: LinkId) {
+        let disconnect =
+            Disconnect { reason: ReasonCode::Success, keep_will: false, session_expiry_s: None };
+        self.broker.handle(self.now(), link, Incoming::Disconnect(disconnect));
+        self.turn();
+    }
+
     /// A service that hears everything that matches a filter.
     pub(crate) fn watch(&mut self, filter: &str) -> LinkId {
         let link = self.service(&format!("watcher-{filter}"));
@@ -276,58 +351,23 @@ impl Farm {
 
     /// A service publishes.
     pub(crate) fn publish(&mut self, topic: &str, payload: &str, qos: QoS) {
-        self.publish_as(topic, payload, qos, false);
+        self.publish_as(topic, payload.as_bytes(), qos, false);
     }
 
-    pub(crate) fn publish_as(&mut self, topic: &str, payload: &str, qos: QoS, retain: bool) {
+    pub(crate) fn publish_as(&mut self, topic: &str, payload: &[u8], qos: QoS, retain: bool) {
         let link = self.service("publisher");
+        self.publications = self.publications.checked_add(1).unwrap_or(1);
         let publish = Publish {
             topic: TopicName::new(topic).expect("a good name"),
-            payload: Payload::Borrowed(payload.as_bytes()),
+            payload: Payload::Borrowed(payload),
             qos,
             retain,
             dup: false,
-            id: PacketId(if qos == Q0 { 0 } else { 1 }),
+            id: PacketId(if qos == Q0 { 0 } else { self.publications }),
             token: 0,
             properties: Properties::EMPTY,
         };
         self.broker.handle(self.now(), link, Incoming::Publish(publish));
         self.turn();
-    }
-}
-
-pub(crate) fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02X}")).collect::<Vec<_>>().join(" ")
-}
-
-/// The octets of a line; `'text'` stands for its characters.
-fn octets(text: &str, known: &BTreeMap<String, [u8; 2]>) -> Vec<u8> {
-    let mut octets = Vec::new();
-    for word in text.split_whitespace() {
-        if let Some(name) = word.strip_prefix('{') {
-            octets.extend(known.get(name).copied().unwrap_or_default());
-        } else if let Some(text) = word.strip_prefix('\'') {
-            octets.extend(text.trim_end_matches('\'').bytes());
-        } else {
-            octets.push(u8::from_str_radix(word, 16).expect("a hex octet"));
-        }
-    }
-    octets
-}
-
-/// Takes what the placeholders of a line stand for from what came.
-fn learn(text: &str, came: &[u8], known: &mut BTreeMap<String, [u8; 2]>) {
-    let mut at = 0;
-    for word in text.split_whitespace() {
-        if let Some(name) = word.strip_prefix('{') {
-            if let Some(&[first, second]) = came.get(at..at + 2) {
-                known.entry(name.to_owned()).or_insert([first, second]);
-            }
-            at += 2;
-        } else if let Some(text) = word.strip_prefix('\'') {
-            at += text.trim_end_matches('\'').len();
-        } else {
-            at += 1;
-        }
     }
 }

@@ -1,6 +1,19 @@
 //! The MQTT-SN machine with a real broker behind it, in octets and without sockets.
 
-mod connect;
+mod acknowledgements;
+mod answer_table;
+mod connecting;
+mod delivering;
 mod dialogues;
 mod farm;
+mod gate;
+mod loss;
+mod publishing;
+mod radio;
+mod script;
 mod sleep;
+mod strangers;
+mod takeover;
+mod timers;
+mod topics;
+mod traps;

@@ -1,0 +1,77 @@
+//! How much of a turn each link may have, and in which order they come.
+
+use std::collections::VecDeque;
+
+use broker_core::Broker;
+use broker_core::key::Key;
+
+use super::DELIVERIES_PER_TURN;
+use super::tcp::TcpLink;
+
+/// Messages that may be put into queues in a turn while the broker has more of them than a turn
+/// hands on: fewer than it does, so that they get fewer, and publishers are slowed down instead of
+/// queues overflowing.
+const BACKLOG_WORK: u64 = DELIVERIES_PER_TURN as u64 / 2;
+
+/// What has been done for clients so far, in steps of about a tenth of a microsecond: a packet, a
+/// message put into a queue, a KiB that was read.
+fn steps(broker: &Broker) -> u64 {
+    let stats = broker.stats();
+    broker.work() + stats.packets_received + stats.bytes_received / 1_024
+}
+
+/// How far hearing may go on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowance {
+    steps_max: u64,
+    work_max: u64,
+}
+
+impl Allowance {
+    /// So many steps from here on; of deliveries fewer, if the broker has a backlog of them.
+    pub(super) fn new(broker: &Broker, steps_more: u64, has_backlog: bool) -> Self {
+        let work = if has_backlog { BACKLOG_WORK } else { steps_more };
+        Self { steps_max: steps(broker) + steps_more, work_max: broker.work() + work }
+    }
+
+    /// So many steps from here on, within this allowance.
+    pub(super) fn part(self, broker: &Broker, steps_more: u64) -> Self {
+        Self { steps_max: self.steps_max.min(steps(broker) + steps_more), ..self }
+    }
+
+    /// Whether no more is to be heard in this turn.
+    pub(super) fn is_spent(self, broker: &Broker) -> bool {
+        steps(broker) >= self.steps_max || broker.work() >= self.work_max
+    }
+}
+
+/// Links that may have something to read, each once.
+///
+/// Of which an event told comes before who was not finished with: a client that says something now
+/// and then does not wait for those that never stop.
+#[derive(Default)]
+pub(super) struct Readable {
+    news: VecDeque<Key<TcpLink>>,
+    rest: VecDeque<Key<TcpLink>>,
+}
+
+impl Readable {
+    pub(super) fn is_empty(&self) -> bool {
+        self.news.is_empty() && self.rest.is_empty()
+    }
+
+    /// Adds a link that does not stand here; `is_news` if an event told of it.
+    pub(super) fn push(&mut self, key: Key<TcpLink>, is_news: bool) {
+        let list = if is_news { &mut self.news } else { &mut self.rest };
+        list.push_back(key);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Key<TcpLink>> {
+        self.news.pop_front().or_else(|| self.rest.pop_front())
+    }
+
+    /// The next of those that were not finished with.
+    pub(super) fn pop_rest(&mut self) -> Option<Key<TcpLink>> {
+        self.rest.pop_front()
+    }
+}
