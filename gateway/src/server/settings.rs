@@ -6,6 +6,7 @@ use std::time::Duration;
 use broker_core::api::{Overflow, QueueLimits};
 use broker_core::limits::{BrokerConfig, Durability, Limits};
 use broker_core::mqtt::{self, Versions};
+use broker_core::share::ShareStrategies;
 use broker_core::topic::{TopicBuf, TopicName};
 
 use super::NetLimits;
@@ -34,6 +35,8 @@ pub(super) fn broker(config: &Config, seed: u64) -> BrokerConfig {
             received_ids_max: usize::from(u16::MAX),
         },
         durability: Durability::Memory,
+        validate_payload_format: false,
+        shares: ShareStrategies::default(),
         sys_interval: match config.sys.interval_s {
             0 => None,
             seconds => Some(Duration::from_secs(u64::from(seconds))),
