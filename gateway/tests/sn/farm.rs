@@ -12,6 +12,7 @@ use broker_core::api::{
 use broker_core::limits::{BrokerConfig, Durability, Limits};
 use broker_core::property::Properties;
 use broker_core::reason::ReasonCode;
+use broker_core::share::ShareStrategies;
 use broker_core::time::Now;
 use broker_core::topic::{TopicBuf, TopicFilter, TopicName};
 use core::time::Duration;
@@ -115,7 +116,15 @@ impl Farm {
 
     fn set_up(settings: Settings, limits: Limits, durability: Durability) -> Self {
         let version = "test".to_owned();
-        let config = BrokerConfig { limits, durability, sys_interval: None, version, seed: 1 };
+        let config = BrokerConfig {
+            limits,
+            durability,
+            validate_payload_format: false,
+            shares: ShareStrategies::default(),
+            sys_interval: None,
+            version,
+            seed: 1,
+        };
         let now = Now::default();
         let mut farm = Self {
             gateway: SnGateway::new(settings, SN_LINKS, now, 1),
