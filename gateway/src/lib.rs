@@ -7,3 +7,4 @@ pub mod logging;
 pub mod net;
 pub mod server;
 pub mod sn;
+pub mod store;

@@ -1,0 +1,23 @@
+//! The store: what was promised is on the disk.
+//!
+//! The loop hands over the changes of a turn and goes on; a thread appends all that came meanwhile,
+//! makes it safe with one sync, and tells up to which number changes are safe. So a sync is shared
+//! by as many messages as came during the one before, and the loop never waits for a disk.
+//!
+//! | File | Idea |
+//! |---|---|
+//! | `disk` | the few operations on files that are needed |
+//! | `frame` | octets of the files |
+//! | `log` | appending, syncing, compaction, the index of what lives |
+//! | `open` | from files to a log; what is torn, what is damaged |
+//! | `thread` | one sync for all that waits |
+
+pub mod disk;
+mod frame;
+mod log;
+mod open;
+mod thread;
+
+pub use log::{Log, LogConfig};
+pub use open::{Found, OpenError, open, salvage};
+pub use thread::{Health, Store, StoreStats};

@@ -1,0 +1,397 @@
+//! The log: frames of changes in numbered files, and an index of the records that live.
+//!
+//! Changes are appended and never overwritten. The index knows where the last change of every key
+//! stands; when more than half of the log is not that, the oldest file is given up: what lives in
+//! it is appended again and the file deleted. So files go in the order in which they came, and a
+//! deletion is forgotten with its file: whatever it deleted stood before it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+
+use broker_core::journal::{OP_HEAD, Op, Ops, RecordKey};
+
+use super::disk::Disk;
+use super::frame::{self, FILE_HEAD, FRAME_HEAD};
+
+/// Octets of a file that one step of the compaction reads: a few milliseconds of a slow disk.
+const COMPACTION_STEP: usize = 1 << 20;
+
+/// Where the operation that put a record stands, and its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    file: u32,
+    offset: u32,
+    len: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct FileState {
+    len: u64,
+    /// Up to where it is known to survive a power loss.
+    synced_len: u64,
+}
+
+/// A file that is being given up.
+#[derive(Debug)]
+struct Compaction {
+    file: u32,
+    octets: Vec<u8>,
+    at: usize,
+}
+
+/// Sizes, all in octets.
+#[derive(Clone, Copy, Debug)]
+pub struct LogConfig {
+    /// A file that has grown beyond it is followed by another.
+    pub file_bytes: u64,
+    /// A log is not compacted for less than this to win.
+    pub slack_bytes: u64,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { file_bytes: 16 << 20, slack_bytes: 32 << 20 }
+    }
+}
+
+/// An append-only log on a [`Disk`].
+#[derive(Debug)]
+pub struct Log<D> {
+    disk: D,
+    config: LogConfig,
+    files: BTreeMap<u32, FileState>,
+    index: HashMap<RecordKey, Place, foldhash::fast::RandomState>,
+    /// Octets of all files, and of the operations in them that the index knows.
+    bytes: u64,
+    live_bytes: u64,
+    /// The number of the last frame that was appended, and of the last that is known to be safe.
+    number: u64,
+    synced: u64,
+    /// Changes that were appended since the last sync: they are appended once more if it fails.
+    unsynced: Vec<u8>,
+    /// Whether anything may stand behind the end of the last file: after a failure.
+    has_rubbish: bool,
+    /// Whether a sync failed: what it was for cannot be trusted.
+    is_broken: bool,
+    compaction: Option<Compaction>,
+    /// A file that was given up; it is deleted when what was copied from it is safe.
+    emptied: Option<u32>,
+    frame: Vec<u8>,
+}
+
+impl<D: Disk> Log<D> {
+    pub(super) fn new(disk: D, config: LogConfig) -> Self {
+        Self {
+            disk,
+            config,
+            files: BTreeMap::new(),
+            index: HashMap::default(),
+            bytes: 0,
+            live_bytes: 0,
+            number: 0,
+            synced: 0,
+            unsynced: Vec::new(),
+            has_rubbish: false,
+            is_broken: false,
+            compaction: None,
+            emptied: None,
+            frame: Vec::new(),
+        }
+    }
+
+    /// How many records there are.
+    pub fn records(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Octets of all files.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Octets of the records that live.
+    pub const fn live_bytes(&self) -> u64 {
+        self.live_bytes
+    }
+
+    pub(super) const fn disk(&mut self) -> &mut D {
+        &mut self.disk
+    }
+
+    /// Adds a file that is there.
+    pub(super) fn add_file(&mut self, file: u32) {
+        let len = FILE_HEAD as u64;
+        self.files.insert(file, FileState { len, synced_len: len });
+        self.bytes += len;
+    }
+
+    /// Adds a frame that stands at the end of a file.
+    pub(super) fn add_frame(&mut self, file: u32, number: u64, changes: &[u8]) {
+        let state = self.files.get_mut(&file).expect("added before");
+        let mut offset = state.len + FRAME_HEAD as u64;
+        let len = (FRAME_HEAD + changes.len()) as u64;
+        state.len += len;
+        self.bytes += len;
+        self.number = number;
+        for op in Ops::new(changes) {
+            let op = op.expect("a journal behind its checksum");
+            self.note(&op, file, offset);
+            offset += op.size() as u64;
+        }
+    }
+
+    /// Everything that was added is safe.
+    pub(super) fn trust(&mut self) {
+        self.synced = self.number;
+        for state in self.files.values_mut() {
+            state.synced_len = state.len;
+        }
+    }
+
+    /// Keeps the index: the last change of a key counts.
+    fn note(&mut self, op: &Op<'_>, file: u32, offset: u64) {
+        let old = if op.value.is_some() {
+            let offset = u32::try_from(offset).expect("files are smaller than 4 GiB");
+            let len = u32::try_from(op.size()).expect("a frame is smaller than 4 GiB");
+            self.live_bytes += op.size() as u64;
+            self.index.insert(op.key, Place { file, offset, len })
+        } else {
+            self.index.remove(&op.key)
+        };
+        self.live_bytes -= old.map_or(0, |old| u64::from(old.len));
+    }
+
+    /// Appends changes as one frame: after a crash all of them are there, or none.
+    ///
+    /// # Errors
+    /// They are not there, and the same call may be made again later.
+    pub fn append(&mut self, changes: &[u8]) -> io::Result<()> {
+        if self.is_broken {
+            self.repair()?;
+        }
+        let file = self.file_to_append()?;
+        self.append_to(file, changes)?;
+        self.unsynced.extend_from_slice(changes);
+        Ok(())
+    }
+
+    /// Returns when everything that was appended survives a power loss.
+    ///
+    /// # Errors
+    /// None of what was appended since the last success may be counted on. The next call of
+    /// [`Log::append`] or this one puts it into a new file.
+    pub fn sync(&mut self) -> io::Result<()> {
+        if self.is_broken {
+            self.repair()?;
+        }
+        let Some((file, state)) = self.files.last_key_value().map(|(file, state)| (*file, *state))
+        else {
+            return Ok(());
+        };
+        if state.len > state.synced_len {
+            self.is_broken = true;
+            self.disk.sync(&name(file))?;
+            self.is_broken = false;
+            self.last_file().synced_len = state.len;
+        }
+        self.synced = self.number;
+        self.unsynced.clear();
+        self.unsynced.shrink_to(COMPACTION_STEP);
+        self.delete_emptied()
+    }
+
+    /// Does a piece of the compaction, if it pays. What it appended is safe with the next
+    /// [`Log::sync`]. Returns whether there is more to do.
+    ///
+    /// # Errors
+    /// Nothing is lost; the same call may be made again.
+    pub fn compact(&mut self) -> io::Result<bool> {
+        if self.emptied.is_some() {
+            return Ok(false);
+        }
+        let garbage = self.bytes - self.live_bytes;
+        if self.compaction.is_none() {
+            let pays = garbage > self.live_bytes && garbage > self.config.slack_bytes;
+            if !pays || self.files.len() < 2 {
+                return Ok(false);
+            }
+            let file = *self.files.first_key_value().expect("there are two").0;
+            let octets = self.disk.read(&name(file))?;
+            self.compaction = Some(Compaction { file, octets, at: FILE_HEAD });
+        }
+        let mut compaction = self.compaction.take().expect("begun above");
+        let (living, at) = self.living(&compaction)?;
+        if !living.is_empty()
+            && let Err(error) = self.append(&living)
+        {
+            self.compaction = Some(compaction);
+            return Err(error);
+        }
+        compaction.at = at;
+        if compaction.at < self.files[&compaction.file].len as usize {
+            self.compaction = Some(compaction);
+            return Ok(true);
+        }
+        self.emptied = Some(compaction.file);
+        Ok(false)
+    }
+
+    /// The next operations of a file that still count, and how far it has been read then.
+    fn living(&self, compaction: &Compaction) -> io::Result<(Vec<u8>, usize)> {
+        let Compaction { file, ref octets, mut at } = *compaction;
+        let end = at + COMPACTION_STEP;
+        let len = self.files[&file].len as usize;
+        let mut living = Vec::new();
+        while at < end && at < len {
+            let frame = frame::read_frame(&octets[at..]).ok_or_else(|| {
+                let name = name(file);
+                let what = format!("{name} has changed on the disk, at octet {at}");
+                io::Error::new(io::ErrorKind::InvalidData, what)
+            })?;
+            let mut offset = at + FRAME_HEAD;
+            for op in Ops::new(frame.changes) {
+                let op = op.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                let place = self.index.get(&op.key);
+                if place.is_some_and(|place| (place.file, place.offset as usize) == (file, offset))
+                {
+                    living.extend_from_slice(&octets[offset..offset + op.size()]);
+                }
+                offset += op.size();
+            }
+            at += frame.len();
+        }
+        Ok((living, at))
+    }
+
+    /// Whether a file waits for the next [`Log::sync`] to be deleted.
+    pub const fn has_emptied(&self) -> bool {
+        self.emptied.is_some()
+    }
+
+    /// Calls `each` for every record that lives: by table, within it in the order of the log.
+    ///
+    /// # Errors
+    /// The disk's, or what `each` says.
+    pub fn for_each_record<E: From<io::Error>>(
+        &mut self,
+        mut each: impl FnMut(RecordKey, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut places: Vec<_> = self.index.iter().map(|(key, place)| (*key, *place)).collect();
+        places.sort_unstable_by_key(|(key, place)| (key.table(), place.file, place.offset));
+        let mut read: Option<(u32, Vec<u8>)> = None;
+        for (key, place) in places {
+            if read.as_ref().is_none_or(|(file, _)| *file != place.file) {
+                read = Some((place.file, self.disk.read(&name(place.file))?));
+            }
+            let (_, octets) = read.as_ref().expect("read above");
+            let (from, len) = (place.offset as usize, place.len as usize);
+            let value = octets.get(from + OP_HEAD..from + len).ok_or_else(|| {
+                io::Error::new(io::ErrorKind::UnexpectedEof, "a file of the store has shrunk")
+            })?;
+            each(key, value)?;
+        }
+        Ok(())
+    }
+
+    fn last_file(&mut self) -> &mut FileState {
+        self.files.values_mut().next_back().expect("there is a file")
+    }
+
+    /// The file that the next frame goes to, without rubbish at its end.
+    fn file_to_append(&mut self) -> io::Result<u32> {
+        let last = self.files.last_key_value().map(|(file, state)| (*file, *state));
+        if self.has_rubbish
+            && let Some((file, state)) = last
+        {
+            self.disk.truncate(&name(file), state.len)?;
+            self.has_rubbish = false;
+        }
+        match last {
+            Some((file, state)) if state.len < self.config.file_bytes => Ok(file),
+            Some((file, _)) => {
+                // Only the last file may have a torn end.
+                self.sync()?;
+                self.create_file(file + 1)
+            }
+            None => self.create_file(1),
+        }
+    }
+
+    fn create_file(&mut self, file: u32) -> io::Result<u32> {
+        let name = name(file);
+        if let Err(error) = self.disk.create(&name)
+            && error.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(error);
+        }
+        // One may be left from an attempt that failed.
+        self.disk.truncate(&name, 0)?;
+        self.disk.append(&name, &frame::file_head(u64::from(file), self.number + 1))?;
+        self.disk.sync(&name)?;
+        self.disk.sync_dir()?;
+        self.add_file(file);
+        Ok(file)
+    }
+
+    /// After a sync that failed the system may have forgotten what it was to write, and the next
+    /// sync would not tell. So the file is cut to where it was safe, and what came behind is
+    /// written to a new one.
+    fn repair(&mut self) -> io::Result<()> {
+        let (file, state) = self.files.last_key_value().map(|(f, s)| (*f, *s)).expect("a file");
+        self.disk.truncate(&name(file), state.synced_len)?;
+        self.disk.sync(&name(file))?;
+        self.bytes -= state.len - state.synced_len;
+        self.last_file().len = state.synced_len;
+        self.number = self.synced;
+        self.has_rubbish = false;
+        let file = self.create_file(file + 1)?;
+        self.is_broken = false;
+        let changes = core::mem::take(&mut self.unsynced);
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let result = self.append_to(file, &changes);
+        self.unsynced = changes;
+        self.is_broken = result.is_err();
+        result
+    }
+
+    fn append_to(&mut self, file: u32, changes: &[u8]) -> io::Result<()> {
+        let number = self.number + 1;
+        self.frame.clear();
+        frame::write_frame(&mut self.frame, number, self.synced, changes);
+        self.has_rubbish = true;
+        self.disk.append(&name(file), &self.frame)?;
+        self.has_rubbish = false;
+        self.add_frame(file, number, changes);
+        Ok(())
+    }
+
+    /// Deletes the file whose living records have been copied and are safe.
+    fn delete_emptied(&mut self) -> io::Result<()> {
+        let Some(file) = self.emptied else { return Ok(()) };
+        if let Err(error) = self.disk.remove(&name(file))
+            // It went with an attempt that failed later.
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        // Before the next one goes: otherwise a deletion might be gone and what it deleted not.
+        self.disk.sync_dir()?;
+        self.emptied = None;
+        let state = self.files.remove(&file).expect("given up, not forgotten");
+        self.bytes -= state.len;
+        Ok(())
+    }
+}
+
+/// The name of a file of the log.
+pub(super) fn name(file: u32) -> String {
+    format!("{file:010}.log")
+}
+
+/// The number of a file of the log, if the name is one.
+pub(super) fn number(name: &str) -> Option<u32> {
+    let digits = name.strip_suffix(".log").filter(|digits| digits.len() == 10)?;
+    digits.bytes().all(|octet| octet.is_ascii_digit()).then(|| digits.parse().ok())?
+}

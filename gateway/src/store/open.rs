@@ -1,0 +1,164 @@
+//! From files to a log: what is there, what is torn, what is damaged.
+
+use std::fmt;
+use std::io;
+
+use super::disk::Disk;
+use super::frame::{self, FILE_HEAD, FileHead, VERSION};
+use super::log::{self, Log, LogConfig};
+
+/// What was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Octets at the end that a crash had left unfinished. Nobody was promised what they say.
+    pub torn_bytes: u64,
+    /// Octets that were skipped because they were damaged; 0 unless that was asked for.
+    pub skipped_bytes: u64,
+}
+
+/// Why a log cannot be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// A file was written by a later program.
+    Newer {
+        /// The file.
+        name: String,
+        /// Its format; this program knows [`VERSION`] and those before.
+        version: u32,
+    },
+    /// What stood in a file, and was safe there, does so no more.
+    Damaged {
+        /// The file.
+        name: String,
+        /// The first octet that cannot be read.
+        offset: u64,
+    },
+    /// The disk says no.
+    Io(io::Error),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Newer { name, version } => {
+                write!(f, "{name} has format {version}, this program knows formats up to {VERSION}")
+            }
+            Self::Damaged { name, offset } => write!(f, "{name} is damaged at octet {offset}"),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Opens the log on a disk; an empty one if there is none.
+///
+/// A torn end is cut. What is damaged is left as it is.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn open<D: Disk>(disk: D, config: LogConfig) -> Result<(Log<D>, Found), OpenError> {
+    let files = files(&disk)?;
+    let mut log = Log::new(disk, config);
+    let mut found = Found::default();
+    let mut next = None;
+    for (position, file) in files.iter().enumerate() {
+        let is_last = position + 1 == files.len();
+        let name = log::name(*file);
+        let octets = log.disk().read(&name)?;
+        match frame::read_file_head(&octets) {
+            FileHead::Good { number, first }
+                if number == u64::from(*file) && next.is_none_or(|next| next == first) =>
+            {
+                next = Some(first);
+            }
+            FileHead::Newer { version } => return Err(OpenError::Newer { name, version }),
+            FileHead::Cut if is_last => {
+                // It was being made when the end came.
+                found.torn_bytes += octets.len() as u64;
+                log.disk().remove(&name)?;
+                log.disk().sync_dir()?;
+                continue;
+            }
+            FileHead::Good { .. } | FileHead::Cut | FileHead::Bad => {
+                return Err(OpenError::Damaged { name, offset: 0 });
+            }
+        }
+        log.add_file(*file);
+        let (end, expected) = read_frames(&mut log, *file, &octets, next.unwrap_or(1));
+        next = Some(expected);
+        if end == octets.len() {
+            continue;
+        }
+        if !is_last || !is_torn(&octets, end, expected) {
+            return Err(OpenError::Damaged { name, offset: end as u64 });
+        }
+        found.torn_bytes += (octets.len() - end) as u64;
+        log.disk().truncate(&name, end as u64)?;
+        log.disk().sync(&name)?;
+    }
+    log.trust();
+    Ok((log, found))
+}
+
+/// Adds the frames of a file, up to where there is none, or not the next one. Returns that place,
+/// and the number of the frame that would stand there.
+fn read_frames<D: Disk>(log: &mut Log<D>, file: u32, octets: &[u8], mut next: u64) -> (usize, u64) {
+    let mut at = FILE_HEAD;
+    while let Some(frame) = frame::read_frame(&octets[at..]).filter(|frame| frame.number == next) {
+        log.add_frame(file, frame.number, frame.changes);
+        next += 1;
+        at += frame.len();
+    }
+    (at, next)
+}
+
+/// Whether what cannot be read was never safe: no later frame was written after it was.
+fn is_torn(octets: &[u8], end: usize, next: u64) -> bool {
+    let mut from = end;
+    while let Some(at) = frame::find_frame(octets, from, next) {
+        let later = frame::read_frame(&octets[at..]).expect("found there");
+        if later.synced >= next {
+            return false;
+        }
+        from = at + later.len();
+    }
+    true
+}
+
+/// Copies everything that can be read from a damaged log to the end of another.
+///
+/// # Errors
+/// The disks'.
+pub fn salvage<D: Disk>(from: &dyn Disk, into: &mut Log<D>) -> Result<Found, OpenError> {
+    let mut found = Found::default();
+    for file in files(from)? {
+        let octets = from.read(&log::name(file))?;
+        let mut at = FILE_HEAD.min(octets.len());
+        while at < octets.len() {
+            if let Some(frame) = frame::read_frame(&octets[at..]) {
+                into.append(frame.changes)?;
+                at += frame.len();
+            } else {
+                let next = frame::find_any_frame(&octets, at + 1).unwrap_or(octets.len());
+                found.skipped_bytes += (next - at) as u64;
+                at = next;
+            }
+        }
+    }
+    into.sync()?;
+    Ok(found)
+}
+
+/// The files of the log, oldest first.
+fn files(disk: &dyn Disk) -> Result<Vec<u32>, OpenError> {
+    let mut files: Vec<_> = disk.list()?.iter().filter_map(|name| log::number(name)).collect();
+    files.sort_unstable();
+    Ok(files)
+}

@@ -1,0 +1,91 @@
+//! A disk that gives back something else than was written.
+
+use mqtt_sn_gw::store::salvage;
+
+use super::*;
+
+/// A log of several files, its records, and how many frames it has.
+fn written() -> (SimDisk, Model) {
+    let mut rng = fastrand::Rng::with_seed(11);
+    let disk = SimDisk::default();
+    let mut log = reopen(&disk).expect("an empty disk");
+    let mut model = Model::new();
+    for _ in 0..30 {
+        log.append(&changes(&mut rng, &mut model)).expect("the disk works");
+        log.sync().expect("the disk works");
+    }
+    (disk, model)
+}
+
+/// Each octet of each file changed: the log is refused with its place, or the octet stood in the
+/// last frame, of which nothing shows that it was whole once.
+#[test]
+fn no_changed_octet_goes_unnoticed() {
+    let (disk, model) = written();
+    let names = disk.names();
+    assert!(names.len() > 2);
+    let mut torn = 0;
+    for name in &names {
+        let mut len = 0;
+        disk.edit(name, |octets| len = octets.len());
+        for at in 0..len {
+            disk.edit(name, |octets| octets[at] ^= 1);
+            match reopen(&disk.clone()) {
+                Err(OpenError::Damaged { name: told, offset }) => {
+                    assert_eq!(&told, name);
+                    assert!(offset <= at as u64, "{name} at {at}");
+                    disk.edit(name, |octets| octets[at] ^= 1);
+                }
+                Err(error) => panic!("{name} at {at}: {error}"),
+                Ok(mut log) => {
+                    assert_eq!(Some(name), names.last());
+                    assert_ne!(records(&mut log), model);
+                    torn += 1;
+                    // It was cut off.
+                    return assert!(torn > 0);
+                }
+            }
+        }
+    }
+    panic!("the last frame is taken for torn");
+}
+
+#[test]
+fn a_file_that_is_missing_in_the_middle_is_noticed() {
+    let (disk, _) = written();
+    let names = disk.names();
+    let mut other = disk.clone();
+    mqtt_sn_gw::store::disk::Disk::remove(&mut other, &names[1]).expect("it is there");
+    let error = reopen(&disk).expect_err("a gap");
+    assert!(matches!(error, OpenError::Damaged { name, offset: 0 } if name == names[2]));
+}
+
+#[test]
+fn a_log_of_a_later_program_is_left_alone() {
+    let (disk, _) = written();
+    let name = disk.names()[0].clone();
+    disk.edit(&name, |octets| {
+        octets[16] = 99;
+        let crc = crc32fast::hash(&octets[..36]).to_le_bytes();
+        octets[36..40].copy_from_slice(&crc);
+    });
+    let error = reopen(&disk).expect_err("a newer format");
+    assert_eq!(
+        error.to_string(),
+        format!("{name} has format 99, this program knows formats up to 1")
+    );
+}
+
+#[test]
+fn what_can_be_read_of_a_damaged_log_is_salvaged() {
+    let (disk, model) = written();
+    let name = disk.names()[1].clone();
+    disk.edit(&name, |octets| octets[60] ^= 0xFF);
+    reopen(&disk).expect_err("damaged");
+    let mut log = reopen(&SimDisk::default()).expect("an empty disk");
+    let found = salvage(&disk, &mut log).expect("the disks work");
+    assert!(found.skipped_bytes > 0 && found.skipped_bytes < 600);
+    let salvaged = records(&mut log);
+    let same = model.iter().filter(|(key, value)| salvaged.get(key) == Some(value)).count();
+    assert!(same + 6 >= model.len(), "{same} of {}", model.len());
+}

@@ -1,0 +1,80 @@
+//! Whatever the moment at which the power fails: what was synced is there, and nothing else that
+//! was not appended.
+
+use super::*;
+
+/// Appends, syncs and compacts at random, and loses the power after each of them.
+#[test]
+fn after_a_power_loss_the_records_are_those_of_a_moment_since_the_last_sync() {
+    let rounds = if cfg!(debug_assertions) { 60 } else { 600 };
+    for seed in 0..rounds {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let disk = SimDisk::default();
+        let mut log = reopen(&disk).expect("an empty disk");
+        let mut model = Model::new();
+        // The states since the last sync: any of them may be found.
+        let mut moments = vec![model.clone()];
+        for step in 0..120 {
+            match rng.u8(..6) {
+                0..=2 => {
+                    log.append(&changes(&mut rng, &mut model)).expect("the disk works");
+                    moments.push(model.clone());
+                }
+                3 | 4 => {
+                    log.sync().expect("the disk works");
+                    moments = vec![model.clone()];
+                }
+                _ => {
+                    log.compact().expect("the disk works");
+                }
+            }
+            let mut left = reopen(&disk.after_power_loss(&mut rng))
+                .unwrap_or_else(|error| panic!("seed {seed}, step {step}: {error}"));
+            let found = records(&mut left);
+            assert!(moments.contains(&found), "seed {seed}, step {step}");
+            assert_eq!(left.records(), found.len());
+        }
+        assert_eq!(records(&mut log), model, "seed {seed}");
+    }
+}
+
+/// A store that comes back goes on where it was, many times.
+#[test]
+fn a_log_that_was_torn_goes_on_from_what_is_left() {
+    for seed in 0..40 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut disk = SimDisk::default();
+        for _ in 0..15 {
+            let mut log = reopen(&disk).expect("a torn end is cut");
+            let mut model = records(&mut log);
+            for _ in 0..rng.usize(1..10) {
+                log.append(&changes(&mut rng, &mut model)).expect("the disk works");
+                log.compact().expect("the disk works");
+            }
+            log.sync().expect("the disk works");
+            let mut unsynced = model.clone();
+            log.append(&changes(&mut rng, &mut unsynced)).expect("the disk works");
+            disk = disk.after_power_loss(&mut rng);
+            let found = records(&mut reopen(&disk).expect("a torn end is cut"));
+            assert!(found == model || found == unsynced, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_log_is_never_much_larger_than_twice_what_lives() {
+    let mut rng = fastrand::Rng::with_seed(7);
+    let disk = SimDisk::default();
+    let mut log = reopen(&disk).expect("an empty disk");
+    let mut model = Model::new();
+    for _ in 0..2_000 {
+        log.append(&changes(&mut rng, &mut model)).expect("the disk works");
+        log.sync().expect("the disk works");
+        while log.compact().expect("the disk works") {}
+        let bound = 2 * log.live_bytes() + SMALL.slack_bytes + 4 * SMALL.file_bytes;
+        assert!(log.bytes() <= bound, "{} octets for {}", log.bytes(), log.live_bytes());
+    }
+    let octets: u64 = model.values().map(|value| 12 + value.len() as u64).sum();
+    assert_eq!(log.live_bytes(), octets);
+    assert_eq!(records(&mut reopen(&disk).expect("a good log")), model);
+}
