@@ -10,14 +10,17 @@
 //! | `frame` | octets of the files |
 //! | `log` | appending, syncing, compaction, the index of what lives |
 //! | `open` | from files to a log; what is torn, what is damaged |
+//! | `data_dir` | the folder: locked, opened, set aside if damaged |
 //! | `thread` | one sync for all that waits |
 
+mod data_dir;
 pub mod disk;
 mod frame;
 mod log;
 mod open;
 mod thread;
 
+pub use data_dir::{DataDir, DataDirError, Opened};
 pub use log::{Log, LogConfig};
 pub use open::{Found, OpenError, open, salvage};
 pub use thread::{Health, Store, StoreStats};
