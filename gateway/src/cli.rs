@@ -11,6 +11,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::client::{self, PubArgs, SubArgs};
 use crate::config::{LogFormat, limits_help};
+use crate::store::tool::StoreArgs;
 
 /// What the program is asked to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub enum Command {
     Pub(PubArgs),
     /// Subscribe as an MQTT-SN client.
     Sub(SubArgs),
+    /// Look at a store, or take records out and in.
+    Store(StoreArgs),
 }
 
 /// The options for serving.
@@ -92,6 +95,8 @@ enum Action {
     /// Subscribe to topics of an MQTT-SN gateway, as a client like mosquitto_sub
     #[command(disable_help_flag = true)]
     Sub(SubArgs),
+    /// Look at the store of a gateway that is down, or take records out and in
+    Store(StoreArgs),
 }
 
 /// What the process was asked to do. Prints the help or the version if asked for that, or what
@@ -138,6 +143,7 @@ impl From<Cli> for Command {
             Some(Action::Check(args)) => Self::Check(args),
             Some(Action::Pub(args)) => Self::Pub(args),
             Some(Action::Sub(args)) => Self::Sub(args),
+            Some(Action::Store(args)) => Self::Store(args),
         }
     }
 }

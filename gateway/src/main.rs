@@ -9,6 +9,7 @@ use mqtt_sn_gw::client;
 use mqtt_sn_gw::config::{Config, Problems};
 use mqtt_sn_gw::logging::Log;
 use mqtt_sn_gw::server::Server;
+use mqtt_sn_gw::store::tool::{self, StoreArgs};
 use tracing::warn;
 
 /// The exit status for a command line or configuration that is wrong, the same as clap's.
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check(args),
         Command::Pub(args) => client::publish(&args),
         Command::Sub(args) => client::subscribe(&args),
+        Command::Store(args) => store(&args),
     }
 }
 
@@ -56,6 +58,17 @@ fn check(CheckArgs { config: file }: CheckArgs) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(problems) => refuse(&problems),
+    }
+}
+
+/// Works on a store without serving anybody.
+fn store(args: &StoreArgs) -> ExitCode {
+    match tool::run(args, &mut io::stdin().lock(), &mut io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tell(&mut io::stderr(), format_args!("mqtt-sn-gw store: {error}"));
+            ExitCode::FAILURE
+        }
     }
 }
 

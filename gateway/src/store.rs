@@ -12,6 +12,7 @@
 //! | `open` | from files to a log; what is torn, what is damaged |
 //! | `data_dir` | the folder: locked, opened, set aside if damaged |
 //! | `thread` | one sync for all that waits |
+//! | `tool` | the command `store` |
 
 mod data_dir;
 pub mod disk;
@@ -19,6 +20,7 @@ mod frame;
 mod log;
 mod open;
 mod thread;
+pub mod tool;
 
 pub use data_dir::{DataDir, DataDirError, Opened};
 pub use log::{Log, LogConfig};

@@ -40,7 +40,9 @@ fn listeners(config: &Config) -> Vec<String> {
 fn args(words: &[&str]) -> CliArgs {
     match crate::cli::parse_from([&["mqtt-sn-gw"], words].concat()).expect("the words are right") {
         Command::Serve(args) => args,
-        command @ (Command::Check(_) | Command::Pub(_) | Command::Sub(_)) => panic!("{command:?}"),
+        command @ (Command::Check(_) | Command::Pub(_) | Command::Sub(_) | Command::Store(_)) => {
+            panic!("{command:?}")
+        }
     }
 }
 
