@@ -176,16 +176,18 @@ mod tests {
             let (log, opened) = open(&dir, salvage);
             let aside = path.join("store.damaged-today");
             assert!(aside.join("0000000003.log").exists());
-            match opened {
+            match &opened {
                 Opened::SetAside { path, error } if !salvage => {
-                    assert_eq!((path, log.records()), (aside, 0));
+                    assert_eq!((path, log.records()), (&aside, 0));
                     assert_eq!(error.to_string(), "0000000002.log is damaged at octet 40");
                 }
                 Opened::Salvaged { path, found } if salvage => {
-                    assert_eq!((path, log.records()), (aside, 2));
+                    assert_eq!((path, log.records()), (&aside, 2));
                     assert_eq!(found.skipped_bytes, 130);
                 }
-                other => panic!("{other:?}"),
+                Opened::Good(_) | Opened::SetAside { .. } | Opened::Salvaged { .. } => {
+                    panic!("{opened:?}")
+                }
             }
         }
     }

@@ -251,7 +251,7 @@ mod tests {
     ) -> Result<String, ToolError> {
         let mut out = Vec::new();
         run(&folder(action, path), &mut input.as_bytes(), &mut out)?;
-        Ok(String::from_utf8(out).expect("text"))
+        String::from_utf8(out).map_err(failed)
     }
 
     const TWO: &str = "{\"kind\":\"table 1\",\"number\":5,\"table\":1,\"value\":\"00ff\"}\n\
