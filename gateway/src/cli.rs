@@ -47,7 +47,7 @@ pub struct CliArgs {
     #[arg(long = "mqtt-sn", value_name = "ADDR")]
     pub mqtt_sn: Vec<String>,
 
-    /// Keep what outlives the process in DIR (this version keeps its state in memory)
+    /// Keep what outlives the process in DIR
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 

@@ -12,6 +12,7 @@ mod problem;
 mod reference;
 mod sections;
 mod setting;
+mod storage;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -30,10 +31,12 @@ pub(crate) use self::reference::limits_help;
 pub use self::sections::{
     Limits, LogFormat, LogLevel, LogSettings, QueueOverflow, SnSettings, SysSettings, WakeRebind,
 };
+pub use self::storage::{Durability, Storage};
 pub use self::topics::PredefinedTopic;
 pub use crate::sn::Network;
 
 use self::listener::Kind;
+use self::names::FilePath;
 use self::problem::Source;
 use self::sections::{ClientKeys, ForwarderKeys, RootKeys, TopicFileKeys};
 use self::setting::{At, Mistake};
@@ -46,9 +49,14 @@ const FORWARDERS_MAX: usize = 1_024;
 /// Everything that can be configured, checked and complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The folder for what outlives the process. This version keeps its state in memory and
-    /// writes nothing there.
+    /// The file that it was read from.
+    pub file: Option<PathBuf>,
+    /// The folder for what outlives the process, if one was named.
     pub data_dir: Option<PathBuf>,
+    /// What an acknowledgement promises.
+    pub durability: Durability,
+    /// Whether the listeners were named on the command line.
+    pub is_trial: bool,
     /// Where clients are served: first MQTT, then MQTT-SN.
     pub listeners: Vec<Listener>,
     /// `[mqtt_sn]`: how MQTT-SN is spoken.
@@ -106,7 +114,10 @@ impl Config {
             return Self::from_source(&Source::new("", ""), Path::new(""), args);
         };
         match Source::load(path) {
-            Ok(source) => Self::from_source(&source, path.parent().unwrap_or(path), args),
+            Ok(source) => {
+                let config = Self::from_source(&source, path.parent().unwrap_or(path), args)?;
+                Ok(Self { file: Some(path.clone()), ..config })
+            }
             Err(error) => Err(Problems::from(Problem {
                 place: Place::File(path.display().to_string()),
                 key: String::new(),
@@ -139,7 +150,8 @@ impl Config {
     /// What the file says. The listeners are those of the file, perhaps none.
     fn read(root: &mut Table<'_>, base: &Path, problems: &mut Vec<Problem>) -> Self {
         let mut notes = Vec::new();
-        let data_dir = data_dir(root, base, &mut notes);
+        let RootKeys { data_dir: folder, durability } = RootKeys::read(root);
+        let data_dir = folder.map(|folder| data_dir(root, base, folder));
 
         let mut table = root.table("limits", "limits");
         let limits = Limits::read(&mut table);
@@ -177,7 +189,10 @@ impl Config {
         let sys = section(root.table("sys", "sys"), problems);
         let log = section(root.table("log", "log"), problems);
         Self {
+            file: None,
             data_dir,
+            durability,
+            is_trial: false,
             listeners,
             mqtt_sn,
             predefined,
@@ -198,7 +213,6 @@ impl Config {
         }
         if let Some(folder) = &args.data_dir {
             self.data_dir = Some(folder.clone());
-            self.notes.push(in_memory_note(Place::CommandLine, "--data-dir"));
             if folder.exists() && !folder.is_dir() {
                 problems.push(Problem {
                     place: Place::CommandLine,
@@ -208,6 +222,7 @@ impl Config {
                 });
             }
         }
+        self.is_trial = !args.mqtt.is_empty() || !args.mqtt_sn.is_empty();
         self.log.format = args.log_format.unwrap_or(self.log.format);
         self.log.level = self.log.level.max(match args.verbose {
             0 => LogLevel::Error,
@@ -243,25 +258,13 @@ fn section<S: Section>(mut table: Table<'_>, problems: &mut Vec<Problem>) -> S {
     section
 }
 
-fn data_dir(root: &mut Table<'_>, base: &Path, notes: &mut Vec<Problem>) -> Option<PathBuf> {
-    let At { value, at } = RootKeys::read(root).data_dir?;
+fn data_dir(root: &mut Table<'_>, base: &Path, At { value, at }: At<FilePath>) -> PathBuf {
     let folder = value.under(base);
-    notes.push(in_memory_note(root.source().place(at), "data_dir"));
     if folder.exists() && !folder.is_dir() {
         let what = format!("{} is not a folder", folder.display());
         root.wrong(at, "data_dir", what, "write the path of a folder");
     }
-    Some(folder)
-}
-
-/// That a folder is named and nothing is written to it.
-fn in_memory_note(place: Place, key: &str) -> Problem {
-    Problem {
-        place,
-        key: key.into(),
-        what: "this version keeps its state in memory and writes nothing there".into(),
-        right: "leave it for the version that does, or leave it out".into(),
-    }
+    folder
 }
 
 fn forwarders(tables: Vec<Table<'_>>, problems: &mut Vec<Problem>) -> Vec<Network> {

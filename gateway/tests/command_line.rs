@@ -61,9 +61,9 @@ fn check_says_ok_to_a_good_file() {
 #[test]
 fn check_notes_what_was_hardly_meant() {
     let folder = Folder::new("check_notes_what_was_hardly_meant");
-    let file = folder.write("gw.toml", "data_dir = \"state\"\n");
+    let file = folder.write("gw.toml", "[mqtt_sn]\nadvertise_s = 900\n");
     let (status, stdout, stderr) = outcome(&["check", "--config", &file]);
-    let note = format!("note: {file}:1:12: data_dir: this version keeps its state in memory");
+    let note = format!("note: {file}:2:15: mqtt_sn.advertise_s: no listener has a multicast group");
     assert_eq!((status, stderr.as_str()), (Some(0), ""));
     assert!(stdout.starts_with("ok: ") && stdout.contains(&note), "{stdout}");
 }

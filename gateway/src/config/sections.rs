@@ -6,6 +6,7 @@ use super::address::{BindAddress, Group};
 use super::listener::Kind;
 use super::names::{ClientId, Clients, FilePath, Topic};
 use super::setting::{At, choices};
+use super::storage::Durability;
 use super::table::{Table, settings};
 use super::topic_file::Spelling;
 use crate::sn::Network;
@@ -22,10 +23,11 @@ pub(super) const TOPIC_IDS: std::ops::RangeInclusive<u16> = 1..=65_534;
 settings! {
     /// The keys before the first table.
     pub(super) struct RootKeys {
-        /// The folder for what outlives the process. This version keeps its state in memory and
-        /// writes nothing there; the key is read and checked so that files can be written for the
-        /// version that does.
-        data_dir: Option<At<FilePath>> = None => "none";
+        /// The folder for what outlives the process; it is made if it is not there, for its owner
+        /// alone.
+        data_dir: Option<At<FilePath>> = None => "see below";
+        /// What an acknowledgement promises: that what it is for is on disk, or in memory.
+        durability: Durability = Durability::Disk => "`\"disk\"`";
     }
 }
 

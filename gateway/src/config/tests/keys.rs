@@ -194,12 +194,6 @@ fn what_was_hardly_meant_is_noted() {
         ),
         [""; 0]
     );
-    assert_eq!(
-        notes("data_dir = \"x\""),
-        ["gw.toml:1:12 this version keeps its state in memory and writes nothing there"]
-    );
-    let config = apply("", &["--data-dir", "x"]).expect("good");
-    assert_eq!(config.notes[0].place, Place::CommandLine);
 }
 
 #[test]
