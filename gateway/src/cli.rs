@@ -51,6 +51,10 @@ pub struct CliArgs {
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 
+    /// If the store is damaged, use what can be read of it
+    #[arg(long)]
+    pub recover: bool,
+
     /// Write the log for people or for machines
     #[arg(long, value_name = "FORMAT", value_parser = log_format())]
     pub log_format: Option<LogFormat>,

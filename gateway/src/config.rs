@@ -57,6 +57,8 @@ pub struct Config {
     pub durability: Durability,
     /// Whether the listeners were named on the command line.
     pub is_trial: bool,
+    /// Whether what can be read of a damaged store is to be used.
+    pub recover: bool,
     /// Where clients are served: first MQTT, then MQTT-SN.
     pub listeners: Vec<Listener>,
     /// `[mqtt_sn]`: how MQTT-SN is spoken.
@@ -193,6 +195,7 @@ impl Config {
             data_dir,
             durability,
             is_trial: false,
+            recover: false,
             listeners,
             mqtt_sn,
             predefined,
@@ -222,6 +225,7 @@ impl Config {
                 });
             }
         }
+        self.recover = args.recover;
         self.is_trial = !args.mqtt.is_empty() || !args.mqtt_sn.is_empty();
         self.log.format = args.log_format.unwrap_or(self.log.format);
         self.log.level = self.log.level.max(match args.verbose {

@@ -4,8 +4,9 @@
 //! 1. read    sockets that are ready, each within a budget; what is not finished comes again
 //! 2. time    the broker's, the MQTT-SN machine's and the links' own deadlines
 //! 3. decide  the broker's outputs, a slice of them: encoded into buffers of links and ports
-//! 4. write   one system call per dirty link, one batch of datagrams per port
-//! 5. sleep   until something happens or is due; not at all while anything is left over
+//! 4. keep    the turn's changes go to the store's thread, as one batch
+//! 5. write   one system call per dirty link, one batch of datagrams per port
+//! 6. sleep   until something happens or is due; not at all while anything is left over
 //! ```
 //!
 //! This file is the only place where broker, MQTT-SN machine and sockets meet. The borrows are
@@ -15,6 +16,7 @@ mod accept;
 mod budget;
 mod clock;
 mod dispatch;
+mod durable;
 mod newcomers;
 mod read;
 mod settings;
@@ -45,6 +47,7 @@ use crate::sn::SnGateway;
 
 use budget::Readable;
 use clock::Clock;
+use durable::Durable;
 pub use start::StartError;
 use stop::Phase;
 use tcp::{Links, TcpLink};
@@ -87,6 +90,7 @@ pub struct Server {
     datagrams: ReceiveBatch,
     blocks: BlockPool,
 
+    durable: Durable,
     phase: Phase,
     /// Whether the broker had more to say than one turn hands on.
     has_more_outputs: bool,
@@ -180,15 +184,20 @@ impl Server {
             self.traffic.turn_max = self.traffic.turn_max.max(took);
             self.traffic.turn_max_recent = self.traffic.turn_max_recent.max(took);
         }
-        Ok(())
+        if self.close_store() {
+            return Ok(());
+        }
+        Err(io::Error::other("the store could not be written to its end"))
     }
 
     fn turn(&mut self, now: Now) {
+        self.hear_store();
         self.read_sockets(now);
         self.broker.handle_timeout(now);
         self.sn.handle_timeout(now, &mut self.broker);
         self.handle_net_timeouts(now);
         self.dispatch_outputs(now);
+        self.submit_changes();
         self.write_sockets(now);
         self.broker.set_external_memory(self.memory());
         self.go_on_stopping(now);
@@ -198,6 +207,8 @@ impl Server {
     fn note(&mut self, token: Token, event: &mio::event::Event) {
         match token::place(token) {
             Place::Signals => self.handle_signals(),
+            // The turn looks at it in any case.
+            Place::Store => {}
             Place::Listener(index) => {
                 if let Some(listener) = self.listeners.get_mut(index) {
                     listener.is_ready = true;
@@ -238,6 +249,6 @@ impl Server {
             + self.blocks.spare_bytes()
             + ports
             + self.read_buffer.len();
-        total as u64
+        total as u64 + self.durable.backlog_bytes()
     }
 }

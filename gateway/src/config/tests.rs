@@ -140,7 +140,7 @@ fn the_sample_of_the_contract_is_read() {
         no_register: false,
     };
     assert_eq!(config.clients, [client]);
-    assert_eq!(config.notes.len(), 1, "{:?}", config.notes);
+    assert_eq!(config.notes.len(), 0, "{:?}", config.notes);
     assert_eq!(config.summary(), "mqtt=127.0.0.1:1883 mqtt-sn=127.0.0.1:1883 predefined-topics=1");
 }
 

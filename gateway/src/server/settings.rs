@@ -19,7 +19,7 @@ const SPARE_DESCRIPTORS: u64 = 64;
 /// CONNECTs of MQTT-SN clients that may wait for their will or a probe at once.
 const HANDSHAKES_MAX: usize = 10_000;
 
-pub(super) fn broker(config: &Config, seed: u64) -> BrokerConfig {
+pub(super) fn broker(config: &Config, is_durable: bool, seed: u64) -> BrokerConfig {
     let limits = &config.limits;
     BrokerConfig {
         limits: Limits {
@@ -34,7 +34,7 @@ pub(super) fn broker(config: &Config, seed: u64) -> BrokerConfig {
             inflight_max: limits.inflight,
             received_ids_max: usize::from(u16::MAX),
         },
-        durability: Durability::Memory,
+        durability: if is_durable { Durability::Gated } else { Durability::Memory },
         validate_payload_format: false,
         shares: ShareStrategies::default(),
         sys_interval: match config.sys.interval_s {
@@ -92,10 +92,11 @@ fn queue(config: &Config, paused_qos0_messages: u32, overflow: Option<Overflow>)
     }
 }
 
-pub(super) fn sn(config: &Config) -> sn::Settings {
+pub(super) fn sn(config: &Config, is_durable: bool) -> sn::Settings {
     let section = &config.mqtt_sn;
     let (predefined, predefined_for) = predefined(config);
     sn::Settings {
+        is_durable,
         gateway_id: section.gateway_id,
         retry: sn::Retry { after: millis(section.retry_ms), times: section.retry_max },
         awake_retry: sn::Retry {
@@ -128,7 +129,7 @@ pub(super) fn sn(config: &Config) -> sn::Settings {
         topic_ids_max: config.limits.topic_ids_per_client,
         nodes_per_forwarder: section.nodes_per_forwarder,
         forwarders: config.forwarders.clone(),
-        max_datagram: Vec::new(),
+        max_datagram: config.listeners.iter().filter_map(|l| max_datagram(&l.kind)).collect(),
         predefined,
         predefined_for,
         quirks: quirks(config),

@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 
 use super::budget::Readable;
 use super::clock::Clock;
+use super::durable;
 use super::stop::{self, Phase};
 use super::tcp::Links;
 use super::token::{self, Place, SN_LINKS};
@@ -31,6 +32,12 @@ pub struct StartError {
     right: String,
 }
 
+impl StartError {
+    pub(super) const fn new(what: String, right: String) -> Self {
+        Self { what, right }
+    }
+}
+
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}\n    {}", self.what, self.right)
@@ -48,26 +55,34 @@ pub(super) fn start(config: &Config, log: Log) -> Result<Server, StartError> {
         .register(&mut signals, token, Interest::READABLE)
         .map_err(|error| machine(&error))?;
 
+    let mut clock = Clock::new();
+    let now = clock.now();
+    let seed = rand_seed().map_err(|error| machine(&error))?;
+    // First the state, then the sockets: nobody is served by half of it.
+    let found = durable::open(config, config.recover)?;
+    let is_durable = found.is_some();
+    let mut broker = Broker::new(settings::broker(config, is_durable, seed), now);
+    let sn_settings = settings::sn(config, is_durable);
+    let sn_topic_ids_max = sn_settings.topic_ids_max;
+    let mut sn = SnGateway::new(sn_settings, SN_LINKS, now, seed.rotate_left(32));
+    let durable = durable::restore(found, now, &poll, &mut broker, &mut sn)?;
+
     let mut listeners = Vec::new();
     let mut ports = Vec::new();
-    let mut sn_settings = settings::sn(config);
+    let mut max_datagram = Vec::new();
     for listener in &config.listeners {
         match &listener.kind {
             ListenerKind::Mqtt => listeners.extend(bind_tcp(&poll, listener, listeners.len())?),
             ListenerKind::MqttSn(sn) => {
                 if let Some(port) = bind_udp(&poll, listener, sn, ports.len())? {
                     ports.push(port);
-                    sn_settings.max_datagram.extend(settings::max_datagram(&listener.kind));
+                    max_datagram.extend(settings::max_datagram(&listener.kind));
                 }
             }
         }
     }
-
-    let mut clock = Clock::new();
-    let now = clock.now();
-    let seed = rand_seed().map_err(|error| machine(&error))?;
+    sn.set_max_datagram(max_datagram);
     let limits = settings::net(config, descriptors.soft);
-    let sn_topic_ids_max = sn_settings.topic_ids_max;
     info!(
         memory_bytes = config.limits.memory_bytes,
         sessions = config.limits.sessions,
@@ -77,8 +92,9 @@ pub(super) fn start(config: &Config, log: Log) -> Result<Server, StartError> {
         "limits"
     );
     Ok(Server {
-        broker: Broker::new(settings::broker(config, seed), now),
-        sn: SnGateway::new(sn_settings, SN_LINKS, now, seed.rotate_left(32)),
+        broker,
+        sn,
+        durable,
         sn_topic_ids_max,
         mqtt: settings::mqtt(config),
         limits,
@@ -190,7 +206,7 @@ fn advice(address: SocketAddr, kind: &str, transport: &str, error: &io::Error) -
 }
 
 /// The machine refuses what every program needs.
-fn machine(error: &io::Error) -> StartError {
+pub(super) fn machine(error: &io::Error) -> StartError {
     StartError {
         what: format!("cannot start: {error}"),
         right: "see that the process may open files (`ulimit -n`) and sockets".to_owned(),

@@ -64,6 +64,9 @@ impl Server {
             Phase::Asked => {
                 info!("stopping");
                 self.listeners.clear();
+                // What clients did last is acknowledged, if it can be.
+                self.await_store();
+                self.dispatch_outputs(now);
                 self.say_farewell(now);
                 self.phase = Phase::Draining(now.mono + PATIENCE);
                 self.go_on_stopping(now);

@@ -1,0 +1,275 @@
+//! Phase 4: what was changed goes to the store, and what is safe is told.
+//!
+//! With a store, answers that promise something wait in the broker and in the MQTT-SN machine until
+//! the store has said that what they promise is on disk. One batch a turn; the loop never waits.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant as MachineInstant, SystemTime, UNIX_EPOCH};
+
+use broker_core::Broker;
+use broker_core::api::Lsn;
+use broker_core::journal::{Journal, RecordKey};
+use broker_core::time::Now;
+use mio::{Poll, Waker};
+use tracing::{error, info, warn};
+
+use super::Server;
+use super::start::StartError;
+use super::token::{self, Place};
+use crate::config::{Config, Storage};
+use crate::sn::SnGateway;
+use crate::store::disk::Folder;
+use crate::store::{DataDir, DataDirError, Health, Log, LogConfig, Opened, Store};
+
+/// The record that tells that the last process ended in order. Tables from 0xF0 on are the store's.
+const CLEAN_END: RecordKey = RecordKey::new(0xF0, 0);
+
+/// How long the end waits for the disk.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What is kept, and by whom.
+#[derive(Debug, Default)]
+pub(super) struct Durable {
+    store: Option<Store>,
+    changes: Vec<u8>,
+    /// The number of the latest change that was handed over.
+    submitted: Lsn,
+    /// Kept locked.
+    _dir: Option<DataDir>,
+}
+
+/// A store that was opened and not restored from.
+pub(super) struct Found {
+    dir: DataDir,
+    log: Log<Folder>,
+}
+
+/// Opens what the configuration names; `None`: the state is kept in memory.
+pub(super) fn open(config: &Config, salvage: bool) -> Result<Option<Found>, StartError> {
+    let (folder, is_named) = match config.storage(|name| std::env::var_os(name)) {
+        Storage::Memory(why) => {
+            info!(why, "the state is kept in memory and ends with the process");
+            return Ok(None);
+        }
+        Storage::Named(folder) => (folder, true),
+        Storage::Default(folder) => (folder, false),
+    };
+    match open_folder(&folder, salvage) {
+        Ok(found) => Ok(Some(found)),
+        Err(error @ (DataDirError::Locked(_) | DataDirError::Io(..))) if !is_named => {
+            warn!(%error, "the state is kept in memory: --data-dir DIR names a folder that can be used");
+            Ok(None)
+        }
+        Err(error) => {
+            let right = advice(&error).to_owned();
+            Err(StartError::new(format!("cannot use the data folder: {error}"), right))
+        }
+    }
+}
+
+fn open_folder(folder: &Path, salvage: bool) -> Result<Found, DataDirError> {
+    let dir = DataDir::take(folder)?;
+    let (log, opened) = dir.open(LogConfig::default(), salvage, today)?;
+    match opened {
+        Opened::Good(found) => {
+            info!(folder = %folder.display(), records = log.records(), "the state is kept on disk");
+            if found.torn_bytes > 0 {
+                let bytes = found.torn_bytes;
+                warn!(bytes, "the last end was not in order: what nobody was promised is cut off");
+            }
+        }
+        Opened::SetAside { path, error } => error!(
+            %error,
+            aside = %path.display(),
+            "the store is damaged and was set aside; an empty one is used. --recover brings back \
+             what can be read"
+        ),
+        Opened::Salvaged { path, found } => warn!(
+            aside = %path.display(),
+            bytes_lost = found.skipped_bytes,
+            records = log.records(),
+            "the store was damaged; what could be read of it is used"
+        ),
+    }
+    Ok(Found { dir, log })
+}
+
+fn advice(error: &DataDirError) -> &'static str {
+    match error {
+        DataDirError::Locked(_) => "stop the other gateway, or choose another folder: --data-dir DIR",
+        DataDirError::Io(..) => "choose a folder that this user may write: --data-dir DIR",
+        DataDirError::Store(..) => {
+            "use the version that wrote it, or choose another folder: --data-dir DIR"
+        }
+    }
+}
+
+/// The moment, as it stands in the name of a folder: UTC, to the second.
+fn today() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let (days, second) = (since / 86_400, since % 86_400);
+    let (year, month, day) = date(days);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+}
+
+/// Year, month and day of a day since 1970.
+fn date(mut day: u64) -> (u64, u64, u64) {
+    let is_leap =
+        |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let mut year = 1970;
+    loop {
+        let days = if is_leap(year) { 366 } else { 365 };
+        if day < days {
+            break;
+        }
+        day -= days;
+        year += 1;
+    }
+    let february = if is_leap(year) { 29 } else { 28 };
+    let mut month = 1;
+    for days in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+        if day < days {
+            break;
+        }
+        day -= days;
+        month += 1;
+    }
+    (year, month, day + 1)
+}
+
+/// Brings everything back and starts the store.
+pub(super) fn restore(
+    found: Option<Found>,
+    now: Now,
+    poll: &Poll,
+    broker: &mut Broker,
+    sn: &mut SnGateway,
+) -> Result<Durable, StartError> {
+    let Some(Found { dir, mut log }) = found else { return Ok(Durable::default()) };
+    let began = MachineInstant::now();
+    let mut was_clean = false;
+    let restored = log.for_each_record::<Box<dyn std::error::Error>>(|key, value| {
+        match key.table() {
+            0..0x80 => broker.restore(now, key, value)?,
+            0x80..0xF0 => sn.restore(now, key, value)?,
+            _ => was_clean |= key == CLEAN_END,
+        }
+        Ok(())
+    });
+    restored.map_err(|error| {
+        let right = "use the version that wrote it, or choose another folder: --data-dir DIR";
+        StartError::new(format!("cannot read the store: {error}"), right.to_owned())
+    })?;
+    let report = broker.finish_restore(now, was_clean);
+    sn.finish_restore(now, broker);
+    info!(
+        sessions = report.sessions,
+        messages = report.messages,
+        subscriptions = report.subscriptions,
+        took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "restored"
+    );
+    let waker = Waker::new(poll.registry(), token::token(Place::Store));
+    let waker = Arc::new(waker.map_err(|error| super::start::machine(&error))?);
+    let wake = move || {
+        // A loop that is gone needs no word.
+        let _ = waker.wake();
+    };
+    let store = Store::start(log, wake).map_err(|error| super::start::machine(&error))?;
+    // From here on an end is not in order until it was.
+    let mut journal = Journal::default();
+    journal.delete(CLEAN_END);
+    let mut changes = Vec::new();
+    journal.drain_into(&mut changes);
+    Ok(Durable { store: Some(store), changes, submitted: Lsn(0), _dir: Some(dir) })
+}
+
+impl Durable {
+    /// What is kept on disk has a store.
+    pub(super) const fn store(&self) -> Option<&Store> {
+        self.store.as_ref()
+    }
+
+    /// Octets in memory that wait for the disk.
+    pub(super) fn backlog_bytes(&self) -> u64 {
+        self.store.as_ref().map_or(0, Store::backlog_bytes)
+    }
+}
+
+impl Server {
+    /// Lets go what waited for the disk, as far as that has come.
+    pub(super) fn hear_store(&mut self) {
+        let Some(store) = self.durable.store() else { return };
+        let (upto, health) = (store.committed(), store.health());
+        self.broker.committed(upto);
+        self.sn.committed(upto);
+        // What cannot be kept is refused as long as that lasts, where the client can be told.
+        self.broker.set_refusing(health != Health::Ok);
+    }
+
+    /// Hands the changes of this turn over.
+    pub(super) fn submit_changes(&mut self) {
+        let Self { durable, broker, sn, .. } = self;
+        let Some(store) = &mut durable.store else { return };
+        if sn.has_changes() {
+            broker.note_change();
+        }
+        let upto = broker.take_journal(&mut durable.changes);
+        sn.take_journal(&mut durable.changes, upto);
+        durable.submitted = upto;
+        store.submit(upto, &mut durable.changes);
+    }
+
+    /// Waits until everything is safe, for a while; called when nothing more is read.
+    pub(super) fn await_store(&mut self) {
+        self.submit_changes();
+        let until = MachineInstant::now() + PATIENCE;
+        while let Some(store) = self.durable.store()
+            && store.committed() < self.durable.submitted
+            && MachineInstant::now() < until
+        {
+            std::thread::sleep(Duration::from_millis(1));
+            self.submit_changes();
+        }
+        self.hear_store();
+    }
+
+    /// The end of the store, after which nothing changes any more. Returns whether all is safe.
+    pub(super) fn close_store(&mut self) -> bool {
+        self.submit_changes();
+        let Some(mut store) = self.durable.store.take() else { return true };
+        let mut journal = Journal::default();
+        journal.put(CLEAN_END, |value| value.push(1));
+        let mut changes = Vec::new();
+        journal.drain_into(&mut changes);
+        store.submit(Lsn(self.durable.submitted.0 + 1), &mut changes);
+        let is_safe = store.close();
+        if !is_safe {
+            error!("the store could not be written to its end: what was not acknowledged is lost");
+        }
+        is_safe
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_have_dates() {
+        for (days, expected) in [
+            (0, (1970, 1, 1)),
+            (58, (1970, 2, 28)),
+            (59, (1970, 3, 1)),
+            (789, (1972, 2, 29)),
+            (11_016, (2000, 2, 29)),
+            (20_779, (2026, 11, 22)),
+            (47_540, (2100, 2, 28)),
+            (47_541, (2100, 3, 1)),
+        ] {
+            assert_eq!(date(days), expected, "day {days}");
+        }
+    }
+}
