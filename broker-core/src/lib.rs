@@ -108,6 +108,7 @@
 pub mod api;
 mod broker;
 pub mod hash;
+pub mod journal;
 pub mod key;
 pub mod limits;
 pub mod message;
