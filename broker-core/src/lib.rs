@@ -115,6 +115,7 @@ pub mod message;
 pub mod mqtt;
 pub mod property;
 pub mod reason;
+mod record;
 mod retained;
 mod session;
 pub mod share;
@@ -125,4 +126,4 @@ pub mod timer;
 pub mod topic;
 mod trie;
 
-pub use broker::Broker;
+pub use broker::{Broker, RestoreError, RestoreReport, SnapshotCursor};

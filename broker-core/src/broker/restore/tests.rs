@@ -1,0 +1,113 @@
+//! Whatever happens, the records are what the broker has in memory, and what comes back is that.
+
+mod world;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::*;
+use world::{Op, World, describe, replay, restore};
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// After every operation, and across crashes, three things agree: the records that the journals
+    /// add up to, the records of what is in memory, and what comes back from them.
+    #[test]
+    fn what_comes_back_is_what_was_there(ops in prop::collection::vec(world::op(), 1..60)) {
+        let mut world = World::default();
+        for op in ops {
+            world.apply(&op);
+            world.check_records();
+            world.check_restore();
+            if matches!(op, Op::Crash { .. }) {
+                prop_assert!(world.broker.restoring.is_none());
+            }
+        }
+    }
+
+    /// Octets that were damaged, and records that are missing, are refused or dropped; the broker
+    /// goes on.
+    #[test]
+    fn damaged_records_do_no_harm(
+        ops in prop::collection::vec(world::op(), 1..60),
+        damages in prop::collection::vec((any::<Index>(), any::<Index>(), any::<u8>()), 1..8),
+    ) {
+        let mut world = World::default();
+        ops.iter().for_each(|op| world.apply(op));
+        if world.kept.is_empty() {
+            return Ok(());
+        }
+        let mut kept = world.kept.clone();
+        for (record, octet, by) in &damages {
+            let key = *kept.keys().nth(record.index(kept.len())).expect("there is one");
+            let value = kept.get_mut(&key).expect("taken from there");
+            match by % 8 {
+                0 if kept.len() > 1 => drop(kept.remove(&key)),
+                1 => value.truncate(octet.index(value.len() + 1)),
+                2 => value.push(*by),
+                _ if value.is_empty() => {}
+                _ => {
+                    let at = octet.index(value.len());
+                    value[at] ^= by;
+                }
+            }
+        }
+        let (broker, _) = restore(&kept, world.now(), false);
+        world.go_on_with(broker, kept);
+        ops.iter().for_each(|op| world.apply(op));
+        world.check_restore();
+    }
+}
+
+#[test]
+fn a_snapshot_in_slices_behind_the_journal_is_what_is_kept() {
+    let mut world = World::default();
+    let ops = world::sample();
+    let (first, rest) = ops.split_at(ops.len() / 2);
+    first.iter().for_each(|op| world.apply(op));
+    let mut copy = std::collections::BTreeMap::new();
+    let mut cursor = crate::SnapshotCursor::default();
+    let mut octets = Vec::new();
+    let mut rest = rest.iter();
+    while world.broker.snapshot(world.now(), &mut cursor, 3, &mut octets) {
+        replay(&octets, &mut copy);
+        octets.clear();
+        if let Some(op) = rest.next() {
+            replay(&world.apply_told(op), &mut copy);
+        }
+    }
+    rest.for_each(|op| replay(&world.apply_told(op), &mut copy));
+    let (copied, report) = restore(&copy, world.now(), true);
+    let (kept, _) = restore(&world.kept, world.now(), true);
+    assert!(report.deliveries > 0 && report.retained > 0 && report.dangling == 0, "{report:?}");
+    assert_eq!(describe(&copied), describe(&kept));
+}
+
+#[test]
+fn records_of_another_version_are_refused() {
+    let mut world = World::default();
+    world::sample().iter().for_each(|op| world.apply(op));
+    let now = world.now();
+    let mut broker = World::default().broker;
+    for (number, value) in &world.kept {
+        let key = RecordKey(*number);
+        let mut value = value.clone();
+        value[0] = 2;
+        assert_eq!(broker.restore(now, key, &value), Err(RestoreError::UnknownFormat(key, 2)));
+    }
+    let key = RecordKey::new(77, 1);
+    assert_eq!(broker.restore(now, key, &[1]), Err(RestoreError::UnknownTable(key)));
+    assert_eq!(broker.finish_restore(now, false), RestoreReport::default());
+}
+
+#[test]
+fn records_come_in_the_order_of_tables() {
+    let mut broker = World::default().broker;
+    let retained = RecordKey::new(Table::Retained as u8, 0);
+    let session = RecordKey::new(Table::Session as u8, 0);
+    assert_eq!(broker.restore(Now::default(), retained, &[FORMAT]), Ok(()));
+    let refused = broker.restore(Now::default(), session, &[FORMAT]);
+    assert_eq!(refused, Err(RestoreError::OutOfOrder(session)));
+    assert_eq!(broker.finish_restore(Now::default(), false).dangling, 1);
+}
