@@ -117,7 +117,7 @@ impl Broker {
         let mut journal = Journal::default();
         if !core::mem::replace(&mut cursor.wills_are_done, true) {
             for will in &self.wills.due {
-                put_due_will(&mut journal, will, self.number_of(will));
+                put_due_will(&mut journal, will);
             }
         }
         let mut is_more = false;
@@ -176,6 +176,9 @@ impl Broker {
         waiting.for_each(|entry| entry.number = recorder.number());
         session.subscriptions.iter_mut().for_each(|held| held.1 = recorder.number());
         session.shares.iter_mut().for_each(|held| held.1 = recorder.number());
+        if let Some(will) = session.will.as_mut().filter(|will| will.number == 0) {
+            will.number = recorder.number();
+        }
         for replay in session.replays.iter_mut().filter(|replay| is_replay_kept(replay)) {
             let filter = crate::topic::TopicFilter::new(&replay.filter).ok();
             let node = filter.and_then(|filter| trie.find(filter));
@@ -402,7 +405,12 @@ impl Broker {
     pub(super) fn record_will(&mut self, key: Key<Session>) {
         let Self { sessions, recorder, .. } = self;
         let session = sessions.get_mut(key).expect("the key was looked up in this call");
-        let Some(will) = session.will.as_mut().filter(|_| recorder.is_on) else { return };
+        let Some(will) = &mut session.will else { return };
+        // One without a topic says nothing when its link breaks.
+        let is_kept = session.number != NO_SESSION || will.topic.is_some();
+        if !recorder.is_on || !is_kept {
+            return;
+        }
         if will.number == 0 {
             will.number = recorder.number();
         }
@@ -417,8 +425,7 @@ impl Broker {
         if will.number == 0 {
             will.number = self.recorder.number();
         }
-        let session = self.number_of(will);
-        put_due_will(self.recorder.change(), will, session);
+        put_due_will(self.recorder.change(), will);
     }
 
     /// A will is gone, or published.
@@ -426,10 +433,6 @@ impl Broker {
         if number != 0 {
             self.recorder.delete(Table::Will, number);
         }
-    }
-
-    fn number_of(&self, will: &DueWill) -> u32 {
-        self.sessions.get(will.origin).map_or(NO_SESSION, |session| session.number)
     }
 }
 
@@ -598,9 +601,10 @@ fn put_stored_will(journal: &mut Journal, will: &StoredWill, session: u32) {
     put(journal, Table::Will, will.number, |value| record.write(value));
 }
 
-fn put_due_will(journal: &mut Journal, will: &DueWill, session: u32) {
+/// Its session may end before it is published: it is nobody's after a restart.
+fn put_due_will(journal: &mut Journal, will: &DueWill) {
     let record = WillRecord {
-        session,
+        session: NO_SESSION,
         state: WillState::Due,
         armed: false,
         qos: will.qos,

@@ -406,7 +406,6 @@ impl Broker {
     ) -> Option<Taken> {
         let record = WillRecord::read(value)?;
         self.count_number(number);
-        let key = restoring.session(record.session);
         let topic = record.topic.and_then(|topic| TopicName::new(topic).ok()).map(TopicBuf::from);
         if record.state == WillState::Due || record.session == NO_SESSION {
             let Some(topic) = topic else { return Some(Taken::Dangling) };
@@ -416,7 +415,7 @@ impl Broker {
                 qos: record.qos,
                 retain: record.retain,
                 properties: record.properties.as_octets().to_vec(),
-                origin: key.unwrap_or(Key::from_parts(u32::MAX, u32::MAX)),
+                origin: Key::from_parts(u32::MAX, u32::MAX),
                 due: self.now.mono,
                 number,
             };
@@ -427,6 +426,7 @@ impl Broker {
             restoring.report.wills += 1;
             return Some(Taken::Yes);
         }
+        let key = restoring.session(record.session);
         let Some(key) = key.filter(|key| self.session(*key).will.is_none()) else {
             return Some(Taken::Dangling);
         };
