@@ -12,7 +12,7 @@
 //! 3 subscription  its own         options 1 · session 4 · identifier 4 · filter
 //! 4 delivery      its own         flags 1 · session 4 · packet id 2 · message 8 · share 8 ·
 //!                                 identifiers, 4 each
-//! 5 replay        subscription    before 8 · has begun 1 · next key
+//! 5 replay        subscription    QoS 1 · identifier 4 · before 8 · has begun 1 · next key
 //! 6 received      session << 16 | packet id
 //! 7 window        session         last packet id 2 · last delivery 8
 //! 8 retained      message
@@ -315,6 +315,9 @@ impl DeliveryRecord {
 /// Retained messages that are still being looked up for a subscription.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ReplayRecord<'a> {
+    /// Those of the request that it is for; the subscription may have others by now.
+    pub(crate) qos: QoS,
+    pub(crate) identifier: u32,
     pub(crate) before: u64,
     /// The key at which to go on; `None`: nothing has been looked at.
     pub(crate) next: Option<&'a [u8]>,
@@ -322,15 +325,19 @@ pub(crate) struct ReplayRecord<'a> {
 
 impl<'a> ReplayRecord<'a> {
     pub(crate) fn write(&self, into: &mut Vec<u8>) {
+        into.push(self.qos as u8);
+        into.extend_from_slice(&self.identifier.to_le_bytes());
         into.extend_from_slice(&self.before.to_le_bytes());
         into.push(u8::from(self.next.is_some()));
         into.extend_from_slice(self.next.unwrap_or_default());
     }
 
     pub(crate) fn read(mut value: Reader<'a>) -> Option<Self> {
+        let qos = QoS::from_u8(value.u8()?)?;
+        let identifier = value.u32().filter(|identifier| is_identifier(*identifier))?;
         let before = value.u64()?;
         let has_begun = value.u8()? != 0;
-        Some(Self { before, next: has_begun.then_some(value.rest()) })
+        Some(Self { qos, identifier, before, next: has_begun.then_some(value.rest()) })
     }
 }
 

@@ -525,7 +525,12 @@ fn put_share(
 }
 
 fn put_replay(journal: &mut Journal, replay: &Replay) {
-    let record = ReplayRecord { before: replay.before, next: replay.cursor.next() };
+    let record = ReplayRecord {
+        qos: replay.options.qos,
+        identifier: replay.identifier,
+        before: replay.before,
+        next: replay.cursor.next(),
+    };
     put(journal, Table::Replay, replay.number, |value| record.write(value));
 }
 

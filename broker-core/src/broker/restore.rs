@@ -10,7 +10,7 @@ use core::time::Duration;
 use super::Broker;
 use super::expire::Timer;
 use super::will::DueWill;
-use crate::api::{Payload, QoS};
+use crate::api::{Payload, SubscriptionOptions};
 use crate::journal::RecordKey;
 use crate::key::Key;
 use crate::message::{MessageRef, NewMessage, Origin};
@@ -342,19 +342,16 @@ impl Broker {
         number: u64,
         value: Reader<'_>,
     ) -> Option<Taken> {
-        let ReplayRecord { before, next } = ReplayRecord::read(value)?;
+        let ReplayRecord { qos, identifier, before, next } = ReplayRecord::read(value)?;
         let Some((key, Held::Node(node))) = restoring.subscription(number) else {
             return Some(Taken::Dangling);
         };
         let subscriber = self.trie.get(node, key).expect("restored before");
-        if subscriber.options.qos == QoS::AtMostOnce {
-            return Some(Taken::Dangling);
-        }
         let replay = Replay {
             filter: self.trie.filter(node).into(),
             cursor: Cursor::at(next),
-            options: subscriber.options,
-            identifier: subscriber.identifier,
+            options: SubscriptionOptions { qos, ..subscriber.options },
+            identifier,
             before,
             number,
         };
@@ -463,9 +460,18 @@ impl Broker {
     pub fn finish_restore(&mut self, now: Now, was_clean_shutdown: bool) -> RestoreReport {
         self.now = now;
         let mut restoring = *self.restoring.take().unwrap_or_default();
+        for (number, message) in restoring.messages {
+            if self.messages.get(message).is_durable() {
+                restoring.report.messages += 1;
+            } else {
+                restoring.report.dangling += 1;
+                self.recorder.delete(Table::Message, number);
+            }
+            self.messages.release(message);
+        }
         restoring.sessions.sort_unstable_by_key(|held| held.0);
         self.free_gaps(&restoring.sessions);
-        let mut last_ids = restoring.windows.into_iter().collect::<Vec<_>>();
+        let mut last_ids = restoring.windows;
         last_ids.sort_unstable_by_key(|(key, _)| key.index());
         restoring.connected.sort_unstable_by_key(|key| key.index());
         for (_, key) in &restoring.sessions {
@@ -489,15 +495,6 @@ impl Broker {
                 self.record_due_will(&mut will);
                 self.queue_will(will);
             }
-        }
-        for (number, message) in restoring.messages {
-            if self.messages.get(message).is_durable() {
-                restoring.report.messages += 1;
-            } else {
-                restoring.report.dangling += 1;
-                self.recorder.delete(Table::Message, number);
-            }
-            self.messages.release(message);
         }
         restoring.report
     }

@@ -54,7 +54,8 @@ fn describe_session(broker: &Broker, key: Key<Session>, session: &Session, lines
     }
     for replay in session.replays.iter().filter(|replay| replay.number != 0) {
         let (filter, next, before) = (&replay.filter, replay.cursor.next(), replay.before);
-        lines.push(format!("{id} replay {filter} {next:?} {before}"));
+        let (qos, identifier) = (replay.options.qos, replay.identifier);
+        lines.push(format!("{id} replay {filter} {next:?} {before} {qos:?} {identifier}"));
     }
     let waiting = session.queue.iter().filter(|entry| entry.qos > QoS::AtMostOnce);
     for (position, entry) in waiting.enumerate() {
