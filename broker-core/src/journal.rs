@@ -54,7 +54,7 @@ pub struct Op<'a> {
 
 impl Op<'_> {
     /// Octets that it takes in a journal.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         OP_HEAD + self.value.map_or(0, <[u8]>::len)
     }
 }
@@ -167,7 +167,7 @@ mod tests {
         let values: Vec<_> = ops.iter().map(|op| op.value).collect();
         assert_eq!(keys, [(1, 7), (255, (1 << 56) - 1), (2, 0)]);
         assert_eq!(values, [Some(&b"seven"[..]), None, Some(b"")]);
-        assert_eq!(ops.iter().map(Op::len).sum::<usize>(), journal.octets().len());
+        assert_eq!(ops.iter().map(Op::size).sum::<usize>(), journal.octets().len());
     }
 
     #[test]

@@ -6,12 +6,12 @@
 //!
 //! ```text
 //! table           number          value behind the octet of the format, lengths in octets
-//! 1 message       sequence        flags 1 · expires 8 · texts
+//! 1 message       sequence        flags 1 · expires 8, if it does · texts
 //! 2 session       its own         dialect 1 · overflow 1 · expiry 4 · gone since 8 ·
 //!                                 queue: messages 4, QoS 0 messages 4, octets 8 · client id
 //! 3 subscription  its own         options 1 · session 4 · identifier 4 · filter
-//! 4 delivery      its own         flags 1 · session 4 · packet id 2 · message 8 · share 8 ·
-//!                                 identifiers, 4 each
+//! 4 delivery      its own         flags 1 · session 4 · packet id 2 · message 8 ·
+//!                                 share 8, if it came by one · identifiers, 4 each
 //! 5 replay        subscription    QoS 1 · identifier 4 · before 8 · has begun 1 · next key
 //! 6 received      session << 16 | packet id
 //! 7 window        session         last packet id 2 · last delivery 8
@@ -24,8 +24,8 @@
 //! Deliveries are numbered in the order in which they were queued. A table refers only to tables in
 //! front of it.
 
-use crate::api::{Dialect, Overflow, PacketId, QoS, QueueLimits, RetainHandling};
 use crate::api::SubscriptionOptions;
+use crate::api::{Dialect, Overflow, PacketId, QoS, QueueLimits, RetainHandling};
 use crate::journal::RecordKey;
 use crate::property::Properties;
 use crate::time::UnixMillis;
@@ -116,14 +116,17 @@ pub(crate) struct MessageRecord<'a> {
 
 impl<'a> MessageRecord<'a> {
     pub(crate) fn write(&self, into: &mut Vec<u8>) {
-        into.push(self.qos as u8 | u8::from(self.retain) << 2);
-        into.extend_from_slice(&moment(self.expires).to_le_bytes());
+        let expires = u8::from(self.expires.is_some());
+        into.push(self.qos as u8 | u8::from(self.retain) << 2 | expires << 3);
+        if let Some(expires) = self.expires {
+            into.extend_from_slice(&expires.0.to_le_bytes());
+        }
         write_texts(into, self.topic, self.properties, self.payload);
     }
 
     pub(crate) fn read(mut value: Reader<'a>) -> Option<Self> {
         let flags = value.u8()?;
-        let expires = value.moment()?;
+        let expires = if flags & 8 != 0 { Some(UnixMillis(value.u64()?)) } else { None };
         let (topic, properties, payload) = value.texts()?;
         let topic = TopicName::new(topic).ok()?.as_str();
         let qos = QoS::from_u8(flags & 3)?;
@@ -277,11 +280,15 @@ pub(crate) struct DeliveryRecord {
 impl DeliveryRecord {
     /// Identifiers of subscriptions go behind it.
     pub(crate) fn write(&self, into: &mut Vec<u8>, identifiers: &[u32]) {
-        into.push(self.qos as u8 | u8::from(self.retain) << 2 | (self.progress as u8) << 3);
+        let is_shared = u8::from(self.share != 0);
+        let progress = self.progress as u8;
+        into.push(self.qos as u8 | u8::from(self.retain) << 2 | progress << 3 | is_shared << 5);
         into.extend_from_slice(&self.session.to_le_bytes());
         into.extend_from_slice(&self.id.0.to_le_bytes());
         into.extend_from_slice(&self.message.to_le_bytes());
-        into.extend_from_slice(&self.share.to_le_bytes());
+        if self.share != 0 {
+            into.extend_from_slice(&self.share.to_le_bytes());
+        }
         for identifier in identifiers {
             into.extend_from_slice(&identifier.to_le_bytes());
         }
@@ -291,7 +298,8 @@ impl DeliveryRecord {
     pub(crate) fn read(mut value: Reader<'_>) -> Option<(Self, Vec<u32>)> {
         let flags = value.u8()?;
         let (session, id) = (value.u32()?, PacketId(value.u16()?));
-        let (message, share) = (value.u64()?, value.u64()?);
+        let message = value.u64()?;
+        let share = if flags & 32 != 0 { value.u64()? } else { 0 };
         let qos = QoS::from_u8(flags & 3)?;
         let progress = match (flags >> 3 & 3, qos) {
             (0, QoS::AtLeastOnce | QoS::ExactlyOnce) => Progress::Queued,

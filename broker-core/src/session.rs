@@ -194,9 +194,7 @@ impl Session {
         }
         let can_replay = !self.replays.is_empty() && self.queue.len() < REPLAY_AHEAD;
         match self.queue.front() {
-            Some(entry) if entry.qos == QoS::AtMostOnce => {
-                can_replay || !self.window.holds_back()
-            }
+            Some(entry) if entry.qos == QoS::AtMostOnce => can_replay || !self.window.holds_back(),
             Some(_) => can_replay || has_room,
             None if can_replay => true,
             None => matches!(link.credit, Credit::UntilDrained(_)) && self.window.is_empty(),

@@ -164,11 +164,7 @@ impl Shares {
     }
 
     /// The name of a group, where it stands, and a member of it.
-    pub(crate) fn get(
-        &self,
-        id: ShareId,
-        session: Key<Session>,
-    ) -> Option<(&str, NodeId, Member)> {
+    pub(crate) fn get(&self, id: ShareId, session: Key<Session>) -> Option<(&str, NodeId, Member)> {
         let position = *self.positions.get(&(id, session))?;
         let group = self.groups[id.0 as usize].as_ref()?;
         Some((&group.name, group.node, *group.members.get(position as usize)?))

@@ -91,7 +91,10 @@ fn turn(broker: &mut Broker, journal: &mut Vec<u8>, answers: &mut Vec<(AckKind, 
             Output::Send { link: READER, packet: Outgoing::Ack(ack) } => {
                 answers.push((AckKind::PubComp, ack.id));
             }
-            _ => {}
+            Output::Send { .. }
+            | Output::Close { .. }
+            | Output::SessionEnded { .. }
+            | Output::SysTick => {}
         }
     }
     journal.clear();

@@ -192,7 +192,9 @@ impl Broker {
             let id = window.push(entry);
             let inflight = window.len();
             self.stats.high.inflight = self.stats.high.inflight.max(inflight);
-            self.record_in_flight(key, id);
+            if entry.number != 0 {
+                self.record_in_flight(key, id);
+            }
             let waits = qos == QoS::ExactlyOnce || self.session(key).window.holds_back();
             if waits && self.is_uncommitted() {
                 self.hold(key, id);
@@ -252,8 +254,7 @@ impl Broker {
             // With the RETAIN flag, which live messages do not have [MQTT-3.3.1-8].
             let share = ShareId::NONE;
             has_queued |= qos > QoS::AtMostOnce;
-            let entry =
-                Queued { number: 0, message: reference, ids, share, qos, retain: true };
+            let entry = Queued { number: 0, message: reference, ids, share, qos, retain: true };
             self.enqueue(key, entry);
         }
         if has_queued {

@@ -13,8 +13,8 @@ use crate::key::Key;
 use crate::message::{Message, MessageRef};
 use crate::property::Properties;
 use crate::record::{
-    self, DeliveryRecord, FORMAT, MessageRecord, NO_SESSION, Progress, ReplayRecord,
-    SessionRecord, SubscriptionRecord, Table, WillRecord, WillState, WindowRecord,
+    self, DeliveryRecord, FORMAT, MessageRecord, NO_SESSION, Progress, ReplayRecord, SessionRecord,
+    SubscriptionRecord, Table, WillRecord, WillState, WindowRecord,
 };
 use crate::session::{InFlight, Queued, Replay, Session, Stage, StoredWill};
 use crate::share::{Member, ShareId, Shares};
@@ -307,12 +307,6 @@ impl Broker {
         }
     }
 
-    /// The number for a message that is about to be queued.
-    pub(super) fn number_queued(&mut self, key: Key<Session>, entry: &Queued) -> u64 {
-        let is_kept = self.session(key).number != NO_SESSION && is_kept(entry);
-        if is_kept { self.recorder.number() } else { 0 }
-    }
-
     /// A message was put into the queue of a session, or is another one's.
     pub(super) fn record_queued(&mut self, key: Key<Session>, entry: &Queued, is_new: bool) {
         if entry.number == 0 {
@@ -356,8 +350,11 @@ impl Broker {
 
     /// What carried the identifier that was given out last is done: it would be forgotten.
     pub(super) fn record_last_id(&mut self, key: Key<Session>, entry: &InFlight) {
+        if entry.number == 0 {
+            return;
+        }
         let Some(session) = self.sessions.get(key) else { return };
-        if entry.number != 0 && session.window.last_id() == entry.id.0 {
+        if session.window.last_id() == entry.id.0 {
             put_window(self.recorder.change(), session, entry.number);
         }
     }
@@ -437,7 +434,7 @@ impl Broker {
 }
 
 /// Whether a message in the queue of a session that is kept is kept, too.
-fn is_kept(entry: &Queued) -> bool {
+pub(super) fn is_kept(entry: &Queued) -> bool {
     entry.qos > crate::api::QoS::AtMostOnce
 }
 
@@ -459,7 +456,8 @@ pub(super) fn to_unix(now: Now, moment: Instant) -> Option<UnixMillis> {
     if moment == Instant::NEVER {
         return None;
     }
-    let millis = |from: Instant, to: Instant| to.as_micros().saturating_sub(from.as_micros()) / 1_000;
+    let millis =
+        |from: Instant, to: Instant| to.as_micros().saturating_sub(from.as_micros()) / 1_000;
     let later = now.unix.0.saturating_add(millis(now.mono, moment));
     Some(UnixMillis(later.saturating_sub(millis(moment, now.mono))))
 }

@@ -146,12 +146,7 @@ impl Broker {
     ///
     /// # Panics
     /// If the broker keeps nothing, as with [`Durability::Memory`](crate::limits::Durability).
-    pub fn restore(
-        &mut self,
-        now: Now,
-        key: RecordKey,
-        value: &[u8],
-    ) -> Result<(), RestoreError> {
+    pub fn restore(&mut self, now: Now, key: RecordKey, value: &[u8]) -> Result<(), RestoreError> {
         assert!(self.recorder.is_on, "what comes back is kept");
         self.now = now;
         let table = Table::from_u8(key.table()).ok_or(RestoreError::UnknownTable(key))?;
@@ -308,6 +303,7 @@ impl Broker {
         let (Some(key), Some(message)) = (restoring.session(record.session), message) else {
             return Some(Taken::Dangling);
         };
+        let session = self.sessions.get_mut(key)?;
         if message != MessageRef::GONE {
             self.messages.keep(message);
             self.messages.keep_durably(message);
@@ -319,7 +315,6 @@ impl Broker {
         self.shares.given(share, key);
         let ids = self.id_sets.of(&identifiers);
         let DeliveryRecord { qos, retain, id, .. } = record;
-        let session = self.sessions.get_mut(key).expect("restored before");
         match stage {
             None => {
                 let entry = Queued { number, message, ids, share, qos, retain };
@@ -346,7 +341,7 @@ impl Broker {
         let Some((key, Held::Node(node))) = restoring.subscription(number) else {
             return Some(Taken::Dangling);
         };
-        let subscriber = self.trie.get(node, key).expect("restored before");
+        let subscriber = self.trie.get(node, key)?;
         let replay = Replay {
             filter: self.trie.filter(node).into(),
             cursor: Cursor::at(next),

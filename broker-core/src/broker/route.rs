@@ -2,12 +2,14 @@
 
 use super::Broker;
 use super::expire::Timer;
+use super::record::is_kept;
 use crate::api::{Publish, QoS};
 use crate::key::Key;
 use crate::limits::REPLAY_AHEAD;
 use crate::message::{MessageRef, NewMessage, Origin};
 use crate::property::{Properties, Property};
 use crate::reason::ReasonCode;
+use crate::record::NO_SESSION;
 use crate::session::{Pushed, Queued, Session};
 use crate::share::ShareId;
 use crate::subscription_ids::IdSet;
@@ -95,7 +97,9 @@ impl Broker {
             // The lower of published and granted [MQTT-3.8.4-6].
             let qos = new.qos.min(target.qos);
             let Target { ids, share, .. } = *target;
-            match self.enqueue(target.session, Queued { number: 0, message, ids, share, qos, retain }) {
+            match self
+                .enqueue(target.session, Queued { number: 0, message, ids, share, qos, retain })
+            {
                 Pushed::Queued => {}
                 Pushed::Rejected => rejected += 1,
                 Pushed::RejectedAndDisconnect => {
@@ -139,13 +143,15 @@ impl Broker {
     /// Puts a message that the caller keeps into one session's queue, or counts why not.
     pub(super) fn enqueue(&mut self, key: Key<Session>, mut entry: Queued) -> Pushed {
         self.work += 1;
-        entry.number = self.number_queued(key, &entry);
         let session = self.sessions.get_mut(key).expect("the trie knows sessions only");
         // A session without a link collects QoS 1 and 2 [MQTT-3.1.2-5].
         if session.link.is_none() && entry.qos == QoS::AtMostOnce {
             self.stats.dropped_offline_qos0 += 1;
             self.id_sets.release(entry.ids);
             return Pushed::Rejected;
+        }
+        if session.number != NO_SESSION && is_kept(&entry) {
+            entry.number = self.recorder.number();
         }
         let paused = session.is_paused();
         let pushed = session.queue.push(entry, paused, &self.messages, &mut self.dropped);

@@ -7,9 +7,7 @@
 use super::Broker;
 use super::output::{Answer, Control};
 use super::record::is_replay_kept;
-use crate::api::{
-    LinkId, QoS, RetainHandling, Subscribe, SubscribeRequest, Unsubscribe,
-};
+use crate::api::{LinkId, QoS, RetainHandling, Subscribe, SubscribeRequest, Unsubscribe};
 use crate::key::Key;
 use crate::reason::ReasonCode;
 use crate::retained::Cursor;

@@ -88,13 +88,7 @@ pub(crate) struct Window {
 
 impl Default for Window {
     fn default() -> Self {
-        Self {
-            entries: VecDeque::new(),
-            last_id: 0,
-            id_max: u16::MAX,
-            to_resend: 0,
-            held_back: 0,
-        }
+        Self { entries: VecDeque::new(), last_id: 0, id_max: u16::MAX, to_resend: 0, held_back: 0 }
     }
 }
 
@@ -150,7 +144,8 @@ impl Window {
         self.entries.make_contiguous().sort_unstable_by_key(|entry| entry.number);
         let latest = self.entries.back().filter(|latest| latest.number > delivery);
         self.last_id = latest.map_or(last_id, |latest| latest.id.0);
-        let mut by_id: Vec<_> = self.entries.iter().map(|entry| (entry.id.0, entry.number)).collect();
+        let mut by_id: Vec<_> =
+            self.entries.iter().map(|entry| (entry.id.0, entry.number)).collect();
         by_id.sort_unstable();
         let doubled = by_id.windows(2).filter(|pair| pair[0].0 == pair[1].0);
         let doubled: Vec<_> = doubled.map(|pair| pair[1].1).collect();

@@ -36,7 +36,12 @@ pub(super) fn describe(broker: &Broker) -> Vec<String> {
     lines
 }
 
-fn describe_session(broker: &Broker, key: Key<Session>, session: &Session, lines: &mut Vec<String>) {
+fn describe_session(
+    broker: &Broker,
+    key: Key<Session>,
+    session: &Session,
+    lines: &mut Vec<String>,
+) {
     let id = &session.client_id;
     let gone = if session.link.is_some() { broker.now.unix } else { session.gone_since };
     let limits = session.queue.limits();
@@ -66,8 +71,7 @@ fn describe_session(broker: &Broker, key: Key<Session>, session: &Session, lines
     }
     for (position, entry) in session.window.iter().enumerate() {
         let is_gone = entry.stage == Stage::Released;
-        let message =
-            if is_gone { String::new() } else { describe_message(broker, entry.message) };
+        let message = if is_gone { String::new() } else { describe_message(broker, entry.message) };
         let by = describe_origin(broker, key, entry.share, entry.ids);
         let (packet, stage, retain) = (entry.id, entry.stage, entry.retain);
         lines.push(format!("{id} flies {position} {packet:?} {stage:?} {message} {retain} {by}"));

@@ -1,5 +1,7 @@
 //! A broker with clients that do anything, and the records that its journals add up to.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "each function deals with a few of many")]
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -31,23 +33,77 @@ const FILTERS: [&str; 7] = ["a", "a/+", "#", "b", "$share/g/a/#", "$share/g/#", 
 
 #[derive(Clone, Debug)]
 pub(super) enum Op {
-    Connect { client: usize, dialect: u8, clean: bool, expiry: u8, will: u8, window: u16 },
-    Lose { client: usize },
-    Disconnect { client: usize, keep_will: bool, expiry: Option<u8> },
-    Subscribe { client: usize, filter: usize, options: u8, identifier: u32 },
-    Unsubscribe { client: usize, filter: usize },
-    Publish { client: usize, topic: usize, qos: u8, retain: bool, id: u16, payload: u8 },
+    Connect {
+        client: usize,
+        dialect: u8,
+        clean: bool,
+        expiry: u8,
+        will: u8,
+        window: u16,
+    },
+    Lose {
+        client: usize,
+    },
+    Disconnect {
+        client: usize,
+        keep_will: bool,
+        expiry: Option<u8>,
+    },
+    Subscribe {
+        client: usize,
+        filter: usize,
+        options: u8,
+        identifier: u32,
+    },
+    Unsubscribe {
+        client: usize,
+        filter: usize,
+    },
+    Publish {
+        client: usize,
+        topic: usize,
+        qos: u8,
+        retain: bool,
+        id: u16,
+        payload: u8,
+    },
     /// Answers what was heard, in part and with a refusal now and then.
-    Answer { client: usize, count: usize, refuses: bool },
-    Release { client: usize, id: u16 },
-    Credit { client: usize, credit: u8 },
-    ChangeWill { client: usize, change: u8 },
-    Resend { client: usize, id: u16, dup: bool },
-    GiveUp { client: usize, id: u16 },
-    Poll { count: usize },
+    Answer {
+        client: usize,
+        count: usize,
+        refuses: bool,
+    },
+    Release {
+        client: usize,
+        id: u16,
+    },
+    Credit {
+        client: usize,
+        credit: u8,
+    },
+    ChangeWill {
+        client: usize,
+        change: u8,
+    },
+    Resend {
+        client: usize,
+        id: u16,
+        dup: bool,
+    },
+    GiveUp {
+        client: usize,
+        id: u16,
+    },
+    Poll {
+        count: usize,
+    },
     Commit,
-    Pass { millis: u64 },
-    Crash { clean: bool },
+    Pass {
+        millis: u64,
+    },
+    Crash {
+        clean: bool,
+    },
 }
 
 pub(super) fn op() -> impl Strategy<Value = Op> {
