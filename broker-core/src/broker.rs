@@ -78,6 +78,8 @@ pub struct Broker {
 
     /// Durable changes, and up to where they are durable.
     recorder: Recorder,
+    /// See [`Broker::set_refusing`].
+    is_refusing: bool,
     /// Set while records come back.
     restoring: Option<Box<Restoring>>,
     committed: Lsn,
@@ -140,6 +142,7 @@ impl Broker {
             connected_max: 0,
             external_memory: 0,
             recorder: Recorder::new(config.durability == Durability::Gated),
+            is_refusing: false,
             restoring: None,
             committed: Lsn(0),
             held: VecDeque::new(),
@@ -280,6 +283,19 @@ impl Broker {
                 self.make_ready(key);
             }
         }
+    }
+
+    /// Something that is kept beside the broker has changed, and is stored with the changes of this
+    /// turn: answers from here on wait for it, too.
+    pub const fn note_change(&mut self) {
+        self.recorder.note_change();
+    }
+
+    /// Says whether nothing can be made durable at present. Publications of QoS 1 and 2 are refused
+    /// as long as that lasts, with [`ReasonCode::QuotaExceeded`](crate::reason::ReasonCode), if the
+    /// client can be told; others are not acknowledged, as always before they are durable.
+    pub const fn set_refusing(&mut self, is_refusing: bool) {
+        self.is_refusing = is_refusing;
     }
 
     /// The number of the latest durable change.

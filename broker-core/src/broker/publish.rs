@@ -33,7 +33,12 @@ impl Broker {
         // A refusal that the client cannot be told is an ordinary acknowledgement [MQTT-3.3.5-2];
         // an identifier of QoS 1 that was used before means a new message [MQTT-4.3.2-2], and so
         // does one of QoS 2 that was released [MQTT-2.3.1-2].
-        let routed = self.accept(&publish, Origin::Session(key));
+        let routed = if self.is_refusing && qos > QoS::AtMostOnce && can_refuse(dialect) {
+            self.stats.publish_refused_store += 1;
+            Routed::Refused(ReasonCode::QuotaExceeded)
+        } else {
+            self.accept(&publish, Origin::Session(key))
+        };
         if self.sessions.get(key).is_none() {
             // Its own queue was full and it is to be disconnected for that.
             return;

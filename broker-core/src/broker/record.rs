@@ -50,6 +50,13 @@ impl Recorder {
         self.lsn
     }
 
+    /// Somebody else's change takes a number.
+    pub(super) const fn note_change(&mut self) {
+        if self.is_on {
+            self.lsn.0 += 1;
+        }
+    }
+
     pub(super) fn number(&mut self) -> u64 {
         let number = self.next_number;
         self.next_number += 1;

@@ -482,6 +482,41 @@ fn retained_messages_go_on_where_they_were_when_the_broker_went_down() {
 }
 
 #[test]
+fn what_cannot_be_kept_is_refused_where_the_client_can_be_told() {
+    let mut kept = Kept::new();
+    kept.absent("reader", "t", Q1);
+    kept.bench.broker.set_refusing(true);
+    for (dialect, answer) in [
+        (Dialect::Mqtt5, "puback #9 quota exceeded"),
+        (Dialect::MqttSn12, "puback #9 quota exceeded"),
+        (Dialect::Mqtt311, ""),
+    ] {
+        let link = kept.bench.join("p", &How { dialect, ..CLEAN });
+        kept.bench.publish(link, "t", "x", Q0);
+        kept.bench.expect(link, &[]);
+        kept.bench.publish(link, "t", "x", Q1);
+        let heard = kept.bench.hear(link);
+        assert_eq!(heard, [answer].into_iter().filter(|a| !a.is_empty()).collect::<Vec<_>>());
+        kept.bench.lose(link);
+    }
+    assert_eq!(kept.bench.broker.stats().publish_refused_store, 2);
+    kept.bench.broker.set_refusing(false);
+    kept.commit();
+    assert_eq!(kept.count(DELIVERIES), 1);
+}
+
+#[test]
+fn answers_wait_for_what_is_kept_beside_the_broker_too() {
+    let mut kept = Kept::new();
+    let link = kept.bench.join("c", &CLEAN);
+    kept.bench.broker.note_change();
+    kept.bench.subscribe(link, "t", Q1);
+    kept.bench.expect(link, &[]);
+    kept.commit();
+    kept.bench.expect(link, &["suback #5 granted QoS 1"]);
+}
+
+#[test]
 fn a_session_has_one_number_as_long_as_it_lives() {
     let mut kept = Kept::new();
     kept.absent("a", "t", Q1);
