@@ -14,8 +14,14 @@ proptest! {
     /// After every operation, and across crashes, three things agree: the records that the journals
     /// add up to, the records of what is in memory, and what comes back from them.
     #[test]
-    fn what_comes_back_is_what_was_there(ops in prop::collection::vec(world::op(), 1..60)) {
+    fn what_comes_back_is_what_was_there(
+        has_opening in any::<bool>(),
+        ops in prop::collection::vec(world::op(), 1..60),
+    ) {
         let mut world = World::default();
+        for op in world::opening().iter().filter(|_| has_opening) {
+            world.apply(op);
+        }
         for op in ops {
             world.apply(&op);
             world.check_records();

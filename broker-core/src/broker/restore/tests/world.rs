@@ -97,6 +97,8 @@ pub(super) enum Op {
     Poll {
         count: usize,
     },
+    /// Changes become durable, and all hear what there is to hear.
+    Turn,
     Commit,
     Pass {
         millis: u64,
@@ -139,29 +141,36 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(client, id, dup)| Op::Resend { client, id, dup }),
         1 => (client(), 1..9_u16).prop_map(|(client, id)| Op::GiveUp { client, id }),
         8 => (1..20_usize).prop_map(|count| Op::Poll { count }),
-        8 => Just(Op::Commit),
+        4 => Just(Op::Commit),
+        10 => Just(Op::Turn),
         4 => prop::sample::select(vec![1, 500, 4_000, 40_000])
             .prop_map(|millis| Op::Pass { millis }),
         2 => flag().prop_map(|clean| Op::Crash { clean }),
     ]
 }
 
-/// A fixed course of events that leaves something in every table.
-pub(super) fn sample() -> Vec<Op> {
+/// All clients come and subscribe.
+pub(super) fn opening() -> Vec<Op> {
     let connect = |client| {
         let (dialect, window, will) = (2, 2, (client % 5) as u8);
         Op::Connect { client, dialect, clean: false, expiry: 4, will, window }
-    };
-    let publish = |id: u16| {
-        let (topic, qos) = (usize::from(id) - 1, 1 + (id % 2) as u8);
-        Op::Publish { client: 0, topic, qos, retain: true, id, payload: 2 }
     };
     let mut ops: Vec<_> = (0..CLIENTS).map(connect).collect();
     for client in 0..CLIENTS {
         ops.push(Op::Subscribe { client, filter: 2, options: 2, identifier: 1 });
         ops.push(Op::Subscribe { client, filter: 4, options: 1, identifier: 2 });
     }
-    ops.extend([Op::Commit, Op::Poll { count: 20 }]);
+    ops.push(Op::Turn);
+    ops
+}
+
+/// A fixed course of events that leaves something in every table.
+pub(super) fn sample() -> Vec<Op> {
+    let publish = |id: u16| {
+        let (topic, qos) = (usize::from(id) - 1, 1 + (id % 2) as u8);
+        Op::Publish { client: 0, topic, qos, retain: true, id, payload: 2 }
+    };
+    let mut ops = opening();
     ops.extend((1..5).map(publish));
     ops.extend([Op::Commit, Op::Poll { count: 20 }, Op::Commit, Op::Poll { count: 20 }]);
     for client in 0..CLIENTS {
@@ -252,6 +261,12 @@ impl World {
             }
             Op::Commit => self.broker.committed(self.broker.lsn()),
             Op::Poll { count } => self.poll(*count),
+            Op::Turn => {
+                for _ in 0..2 {
+                    self.broker.committed(self.broker.lsn());
+                    self.poll(100);
+                }
+            }
             Op::Pass { millis } => {
                 self.millis += millis;
                 self.broker.handle_timeout(self.now());
