@@ -237,7 +237,10 @@ pub(super) fn replay(octets: &[u8], kept: &mut Kept) {
 /// A broker made from records; those that are refused are left out.
 pub(super) fn restore(kept: &Kept, now: Now, clean: bool) -> (Broker, RestoreReport) {
     let mut broker = Broker::new(config(), now);
-    for (key, value) in kept {
+    let mut records: Vec<_> = kept.iter().collect();
+    // Within a table in any order: here the later ones first.
+    records.sort_by_key(|(key, _)| (RecordKey(**key).table(), u64::MAX - **key));
+    for (key, value) in records {
         if broker.restore(now, RecordKey(*key), value).is_err() {
             continue;
         }
