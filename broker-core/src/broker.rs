@@ -83,7 +83,7 @@ pub struct Broker {
     /// Set while records come back.
     restoring: Option<Box<Restoring>>,
     committed: Lsn,
-    /// Messages in flight whose next step waits for `committed`, in the order of what they wait for.
+    /// Messages in flight whose next step waits for `committed`, in the order of that.
     held: VecDeque<(Lsn, Key<Session>, PacketId)>,
     /// Answers that wait for `committed`, in the order of what they wait for.
     gate: VecDeque<(Lsn, Control)>,

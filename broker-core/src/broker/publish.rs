@@ -124,8 +124,8 @@ impl Broker {
         self.make_ready(key);
     }
 
-    /// The client has received a message of QoS 2 [MQTT-4.3.3-1]: it is not sent again from here on,
-    /// which has to be durable before the client is told.
+    /// The client has received a message of QoS 2 [MQTT-4.3.3-1]: it is not sent again from here
+    /// on, which has to be durable before the client is told.
     fn receive(&mut self, key: Key<Session>, id: PacketId) {
         let window = &mut self.session(key).window;
         let is_kept = window.get(id).is_some_and(|entry| entry.number != 0);

@@ -111,8 +111,8 @@ impl Broker {
     /// call. `false` once nothing is left.
     ///
     /// Between two calls the broker may go on. Whoever stores, from an empty store on, what each
-    /// call gives behind the journal of the changes made before it, and goes on with the journals of
-    /// later changes, has what is kept.
+    /// call gives behind the journal of the changes made before it, and goes on with the journals
+    /// of later changes, has what is kept.
     pub fn snapshot(
         &mut self,
         now: Now,
