@@ -9,11 +9,12 @@ use super::Broker;
 use super::expire::Timer;
 use super::output::{Answer, Control};
 use super::route::is_in_format;
-use crate::api::{Connect, ConnectWill, Disconnect, LinkId, Will};
+use crate::api::{Connect, ConnectWill, Dialect, Disconnect, LinkId, Will};
 use crate::key::Key;
 use crate::reason::ReasonCode;
 use crate::session::{Link, Session, StoredWill};
 use crate::share::Ability;
+use crate::time::UnixMillis;
 use crate::topic::{self, TopicBuf};
 
 /// How a link ends.
@@ -51,9 +52,6 @@ impl Broker {
         self.attach(key, link, &connect);
         self.stats.connects += 1;
         let session_expiry_s = self.session(key).expiry_s;
-        if session_expiry_s > 0 {
-            self.change();
-        }
         self.answer(Control::Send {
             link,
             packet: Answer::ConnAck {
@@ -107,8 +105,11 @@ impl Broker {
             self.hand_on_all(key);
             let deadline = self.now.mono + Duration::from_secs(u64::from(expiry_s));
             let timer = self.timers.insert(deadline, Timer::SessionExpiry(key));
-            self.session(key).expiry_timer = Some(timer);
-            self.change();
+            let gone_since = self.now.unix;
+            let session = self.session(key);
+            session.expiry_timer = Some(timer);
+            session.gone_since = gone_since;
+            self.record_session(key);
         }
     }
 
@@ -122,10 +123,11 @@ impl Broker {
         if let Some(timer) = session.expiry_timer {
             self.timers.cancel(timer);
         }
-        for node in session.subscriptions {
+        self.forget_session(&session);
+        for (node, _) in core::mem::take(&mut session.subscriptions) {
             self.trie.unsubscribe(node, key);
         }
-        for share in core::mem::take(&mut session.shares) {
+        for (share, _) in core::mem::take(&mut session.shares) {
             self.leave_share(share, key);
         }
         while let Some(entry) = session.queue.pop(&self.messages) {
@@ -144,7 +146,6 @@ impl Broker {
             self.forget_dropper(&session.client_id);
         }
         self.by_client_id.remove(&session.client_id);
-        self.change();
         self.answer(Control::SessionEnded { client_id: session.client_id });
     }
 
@@ -255,8 +256,7 @@ impl Broker {
         session.dialect = connect.dialect;
         session.expiry_s = expiry_s;
         session.queue.set_limits(connect.queue);
-        // Some MQTT-SN clients keep message ids as signed numbers: theirs stay below the sign.
-        session.window.set_id_max(if connect.dialect.is_sn() { 0x7FFF } else { u16::MAX });
+        session.window.set_id_max(id_max(connect.dialect));
         // Everything unacknowledged is sent again [MQTT-4.4.0-1].
         session.window.resend_all();
         session.link = Some(Link {
@@ -272,6 +272,7 @@ impl Broker {
         if let Some(timer) = session.expiry_timer.take() {
             self.timers.cancel(timer);
         }
+        self.record_session(key);
         match &connect.will {
             ConnectWill::None => self.forget_will(key),
             ConnectWill::Keep => self.arm_will(key),
@@ -280,6 +281,12 @@ impl Broker {
         self.supervise(key, connect.keep_alive);
         self.set_credit(link, connect.credit);
     }
+}
+
+/// The highest identifier that clients are given. Some MQTT-SN clients keep them as signed numbers:
+/// theirs stay below the sign.
+pub(super) const fn id_max(dialect: Dialect) -> u16 {
+    if dialect.is_sn() { 0x7FFF } else { u16::MAX }
 }
 
 impl From<&Will<'_>> for StoredWill {
@@ -293,6 +300,8 @@ impl From<&Will<'_>> for StoredWill {
             properties: will.properties.as_octets().to_vec(),
             armed: true,
             timer: None,
+            deadline: UnixMillis(0),
+            number: 0,
         }
     }
 }
