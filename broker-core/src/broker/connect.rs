@@ -9,12 +9,12 @@ use super::Broker;
 use super::expire::Timer;
 use super::output::{Answer, Control};
 use super::route::is_in_format;
-use crate::api::{Connect, ConnectWill, Dialect, Disconnect, LinkId, Will};
+use crate::api::{Connect, ConnectWill, Credit, Dialect, Disconnect, LinkId, Will};
 use crate::key::Key;
 use crate::reason::ReasonCode;
 use crate::session::{Link, Session, StoredWill};
 use crate::share::Ability;
-use crate::time::UnixMillis;
+use crate::time::{Now, UnixMillis};
 use crate::topic::{self, TopicBuf};
 
 /// How a link ends.
@@ -29,6 +29,49 @@ pub(super) enum LinkEnd {
 }
 
 impl Broker {
+    /// Gives a session of an MQTT-SN client that comes back from its records a link, as if the one
+    /// that it had were never lost: there is no greeting, the will stays as it is, and what is in
+    /// flight is sent again. Silence counts from now on. `false` if there is no such session, or it
+    /// belongs to a client that speaks otherwise by now.
+    ///
+    /// To be called between [`Broker::restore`] and [`Broker::finish_restore`], for which all other
+    /// sessions have lost their links.
+    ///
+    /// # Panics
+    /// If there is such a session and the restore is over.
+    pub fn relink(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        client_id: &str,
+        keep_alive: Option<Duration>,
+        credit: Credit,
+        will_on_takeover: bool,
+    ) -> bool {
+        self.now = now;
+        let Some(key) = self.by_client_id.get(client_id).copied() else { return false };
+        assert!(self.restoring.is_some(), "a session is linked again before the restore is over");
+        let session = self.session(key);
+        if session.link.is_some() || !session.dialect.is_sn() || session.expiry_s == 0 {
+            return false;
+        }
+        session.link = Some(Link {
+            id: link,
+            credit,
+            greeted: true,
+            subscribing: 0,
+            keep_alive: None,
+            keep_alive_timer: None,
+            last_seen: now.mono,
+            will_on_takeover,
+        });
+        self.by_link.insert(link, key);
+        self.connected_max = self.connected_max.max(self.by_link.len());
+        self.supervise(key, keep_alive);
+        self.set_credit(link, credit);
+        true
+    }
+
     /// Answers CONNECT; on success the link belongs to a session from here on.
     pub(super) fn connect(&mut self, link: LinkId, connect: Connect<'_>) {
         if self.by_link.contains_key(&link) {

@@ -508,8 +508,14 @@ impl Broker {
         count
     }
 
-    /// A session goes on without a link; `false` if it does not.
+    /// A session goes on, without a link unless it was given one; `false` if it does not.
     fn resume_session(&mut self, key: Key<Session>, was_connected: bool, was_clean: bool) -> bool {
+        if self.session(key).link.is_some() {
+            if !was_connected {
+                self.record_session(key);
+            }
+            return true;
+        }
         if was_connected {
             let gone_since = self.now.unix;
             self.session(key).gone_since = gone_since;
