@@ -250,6 +250,8 @@ fn a_visit_without_messages_writes_nothing() {
         farm.play(A, &format!("> 06 16 'dev1'\n< 02 17\n{SLEEP}"));
     }
     assert!(farm.disk.is_idle());
+    farm.take_in(A, None, &[0x02, 0x16]);
+    assert_eq!(farm.drain(), 1, "PINGRESP, and no change");
 }
 
 #[test]
