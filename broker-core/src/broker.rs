@@ -9,6 +9,8 @@ mod expire;
 mod line;
 mod output;
 mod publish;
+mod record;
+mod restore;
 mod route;
 mod share;
 mod subscribe;
@@ -31,10 +33,15 @@ use crate::time::{Instant, Now};
 use crate::timer::TimerWheel;
 use crate::trie::Trie;
 
+pub use record::SnapshotCursor;
+pub use restore::{RestoreError, RestoreReport};
+
 use deliver::Lent;
 use expire::Timer;
 use line::Line;
 use output::Control;
+use record::Recorder;
+use restore::Restoring;
 use route::Target;
 use sys::Sys;
 use will::Wills;
@@ -69,9 +76,15 @@ pub struct Broker {
     /// Memory in use outside the core, as reported.
     external_memory: u64,
 
-    /// The number of the latest durable change, and up to where changes are durable.
-    lsn: Lsn,
+    /// Durable changes, and up to where they are durable.
+    recorder: Recorder,
+    /// See [`Broker::set_refusing`].
+    is_refusing: bool,
+    /// Set while records come back.
+    restoring: Option<Box<Restoring>>,
     committed: Lsn,
+    /// Messages in flight whose next step waits for `committed`, in the order of that.
+    held: VecDeque<(Lsn, Key<Session>, PacketId)>,
     /// Answers that wait for `committed`, in the order of what they wait for.
     gate: VecDeque<(Lsn, Control)>,
     /// Answers that may leave.
@@ -128,8 +141,11 @@ impl Broker {
             queued: 0,
             connected_max: 0,
             external_memory: 0,
-            lsn: Lsn(0),
+            recorder: Recorder::new(config.durability == Durability::Gated),
+            is_refusing: false,
+            restoring: None,
             committed: Lsn(0),
+            held: VecDeque::new(),
             gate: VecDeque::new(),
             control: VecDeque::new(),
             lent_control: None,
@@ -260,11 +276,31 @@ impl Broker {
             let (_, control) = self.gate.pop_front().expect("there is a front");
             self.control.push_back(control);
         }
+        while self.held.front().is_some_and(|(lsn, ..)| *lsn <= self.committed) {
+            let (_, key, id) = self.held.pop_front().expect("there is a front");
+            if let Some(session) = self.sessions.get_mut(key) {
+                session.window.let_go(id);
+                self.make_ready(key);
+            }
+        }
+    }
+
+    /// Something that is kept beside the broker has changed, and is stored with the changes of this
+    /// turn: answers from here on wait for it, too.
+    pub const fn note_change(&mut self) {
+        self.recorder.note_change();
+    }
+
+    /// Says whether nothing can be made durable at present. Publications of QoS 1 and 2 are refused
+    /// as long as that lasts, with [`ReasonCode::QuotaExceeded`](crate::reason::ReasonCode), if the
+    /// client can be told; others are not acknowledged, as always before they are durable.
+    pub const fn set_refusing(&mut self, is_refusing: bool) {
+        self.is_refusing = is_refusing;
     }
 
     /// The number of the latest durable change.
     pub const fn lsn(&self) -> Lsn {
-        self.lsn
+        self.recorder.lsn()
     }
 
     /// Does what is due at `now`. Does a bounded amount of work; if more is due, the next
@@ -383,22 +419,24 @@ impl Broker {
         self.memory() > self.config.limits.memory_bytes
     }
 
-    /// A durable change was made; acknowledgements from here on wait for it.
-    fn change(&mut self) {
-        self.lsn.0 += 1;
-        match self.config.durability {
-            Durability::Memory => self.committed = self.lsn,
-            Durability::Gated => {}
-        }
+    /// Whether durable changes were made that are not durable yet.
+    fn is_uncommitted(&self) -> bool {
+        self.recorder.lsn() > self.committed
+    }
+
+    /// The next step of a message in flight waits until all changes so far are durable.
+    fn hold(&mut self, key: Key<Session>, id: PacketId) {
+        self.session(key).window.hold(id);
+        self.held.push_back((self.recorder.lsn(), key, id));
     }
 
     /// Queues an answer that promises what has been changed so far. In MQTT these leave in the
     /// order of their requests, so all of them wait for the latest change.
     fn answer(&mut self, control: Control) {
-        if self.lsn <= self.committed {
-            self.control.push_back(control);
+        if self.is_uncommitted() {
+            self.gate.push_back((self.recorder.lsn(), control));
         } else {
-            self.gate.push_back((self.lsn, control));
+            self.control.push_back(control);
         }
     }
 

@@ -157,6 +157,14 @@ impl<T> Arena<T> {
         Some(value)
     }
 
+    /// The key of what is at a place, if something is.
+    pub fn key_at(&self, index: u32) -> Option<Key<T>> {
+        match self.places.get(index as usize)? {
+            Place::Taken { generation, .. } => Some(Key::from_parts(index, *generation)),
+            Place::Free { .. } => None,
+        }
+    }
+
     /// All that is in it, in the order of places.
     pub fn iter(&self) -> impl Iterator<Item = (Key<T>, &T)> {
         self.places.iter().enumerate().filter_map(|(index, place)| match place {

@@ -18,8 +18,11 @@
 //! * **Credit.** A link that cannot take more is paused with [`Broker::set_credit`]; what is for it
 //!   waits, bounded, in its session. A slow reader, a sleeping sensor and a full window are the
 //!   same.
-//! * **Durability.** Answers that promise something wait for [`Broker::committed`]; with
-//!   [`Durability::Memory`](limits::Durability::Memory) they leave at once.
+//! * **Durability.** With [`Durability::Gated`](limits::Durability::Gated), [`Broker::take_journal`]
+//!   gives the changes of a turn, to be stored together; answers that promise something, and
+//!   messages of QoS 2, wait for [`Broker::committed`] to say that they are. After a restart
+//!   [`Broker::restore`] takes what was stored. With
+//!   [`Durability::Memory`](limits::Durability::Memory) nothing is kept and nothing waits.
 //!
 //! ```
 //! use broker_core::Broker;
@@ -99,6 +102,7 @@
 //! | `session` | one client: queue, window, what it sent and did not release |
 //! | [`share`] | shared subscriptions: who of a group gets a message |
 //! | [`topic`], `trie`, `retained` | names and filters, subscribers, last message of a topic |
+//! | [`journal`], `record` | what survives a restart, as octets |
 //! | [`message`], [`property`], [`reason`] | what is carried |
 //! | [`mqtt`] | the wire of MQTT 3.1, 3.1.1 and 5.0 |
 //! | [`limits`], [`stats`] | every bound, every counter |
@@ -115,6 +119,7 @@ pub mod message;
 pub mod mqtt;
 pub mod property;
 pub mod reason;
+mod record;
 mod retained;
 mod session;
 pub mod share;
@@ -125,4 +130,4 @@ pub mod timer;
 pub mod topic;
 mod trie;
 
-pub use broker::Broker;
+pub use broker::{Broker, RestoreError, RestoreReport, SnapshotCursor};

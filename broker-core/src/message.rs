@@ -26,6 +26,11 @@ const WARM_CAPACITY_MAX: usize = 1_024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MessageRef(u32);
 
+impl MessageRef {
+    /// What stands for a message that was let go.
+    pub(crate) const GONE: Self = Self(u32::MAX);
+}
+
 /// Where a message comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -48,6 +53,8 @@ pub struct Message {
     expires: Instant,
     sequence: u64,
     references: u32,
+    /// How many of the references are durable.
+    durable: u32,
 }
 
 impl Message {
@@ -108,6 +115,11 @@ impl Message {
     /// Octets of topic, properties and payload: what queues are charged.
     pub fn size(&self) -> usize {
         self.topic.len() + self.body.len() + self.shared.as_ref().map_or(0, Bytes::len)
+    }
+
+    /// Whether it has a record.
+    pub(crate) const fn is_durable(&self) -> bool {
+        self.durable > 0
     }
 
     /// When it is of no more use; [`Instant::NEVER`] if it did not say.
@@ -206,6 +218,38 @@ impl MessageStore {
         message.references += 1;
     }
 
+    /// A reference that is kept is a durable one; whether it is the first.
+    pub(crate) fn keep_durably(&mut self, message: MessageRef) -> bool {
+        let message = &mut self.messages[message.0 as usize];
+        message.durable += 1;
+        assert!(message.durable <= message.references, "durable references are references");
+        message.durable == 1
+    }
+
+    /// A durable reference is to be let go; whether it is the last. Comes before the release.
+    pub(crate) fn release_durably(&mut self, message: MessageRef) -> bool {
+        let message = &mut self.messages[message.0 as usize];
+        assert!(message.durable > 0, "a message was durably released more often than kept");
+        message.durable -= 1;
+        message.durable == 0
+    }
+
+    /// Stores a message under the number that it had before a restart.
+    pub(crate) fn restore(&mut self, new: &NewMessage<'_>, sequence: u64) -> MessageRef {
+        let latest = self.next_sequence.max(sequence + 1);
+        self.next_sequence = sequence;
+        let message = self.insert(new);
+        self.next_sequence = latest;
+        message
+    }
+
+    /// The message at the `index`-th place, if there is one; `None` beyond the last place.
+    pub(crate) fn at(&self, index: usize) -> Option<Option<MessageRef>> {
+        let message = self.messages.get(index)?;
+        let reference = u32::try_from(index).expect("memory ends before 2^32 messages");
+        Some((message.references > 0).then_some(MessageRef(reference)))
+    }
+
     /// Counts one less; the last one takes the message with it.
     pub(crate) fn release(&mut self, reference: MessageRef) {
         let message = &mut self.messages[reference.0 as usize];
@@ -214,6 +258,7 @@ impl MessageStore {
         if message.references > 0 {
             return;
         }
+        assert!(message.durable == 0, "a message that has a record was let go");
         self.bytes -= message.size() as u64;
         message.topic.clear();
         message.body.clear();
@@ -265,6 +310,7 @@ impl MessageStore {
             expires: Instant::NEVER,
             sequence: 0,
             references: 0,
+            durable: 0,
         });
         index
     }

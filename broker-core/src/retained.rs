@@ -33,6 +33,16 @@ impl Cursor {
     pub(crate) const fn is_done(&self) -> bool {
         self.done
     }
+
+    /// The key at which to go on; `None`: nothing has been looked at.
+    pub(crate) fn next(&self) -> Option<&[u8]> {
+        self.started.then_some(&self.next)
+    }
+
+    /// A look-up that goes on there.
+    pub(crate) fn at(next: Option<&[u8]>) -> Self {
+        Self { next: next.unwrap_or_default().to_vec(), started: next.is_some(), done: false }
+    }
 }
 
 /// What one key means for a look-up.

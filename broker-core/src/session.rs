@@ -15,9 +15,10 @@ use core::time::Duration;
 
 use crate::api::{Credit, Dialect, LinkId, QoS, QueueLimits, SubscriptionOptions};
 use crate::limits::REPLAY_AHEAD;
+use crate::record::NO_SESSION;
 use crate::retained::Cursor;
 use crate::share::{Ability, ShareId};
-use crate::time::Instant;
+use crate::time::{Instant, UnixMillis};
 use crate::timer::TimerId;
 use crate::topic::TopicBuf;
 use crate::trie::NodeId;
@@ -25,6 +26,8 @@ use crate::trie::NodeId;
 /// One client's state.
 #[derive(Debug)]
 pub(crate) struct Session {
+    /// The number of its record; [`NO_SESSION`]: it ends with the process.
+    pub(crate) number: u32,
     pub(crate) client_id: Box<str>,
     pub(crate) dialect: Dialect,
     /// The link that the client has at present.
@@ -32,13 +35,15 @@ pub(crate) struct Session {
     /// Seconds for which it outlives its link.
     pub(crate) expiry_s: u32,
     pub(crate) expiry_timer: Option<TimerId>,
+    /// When its last link ended; of no meaning while there is one.
+    pub(crate) gone_since: UnixMillis,
     pub(crate) queue: Queue,
     pub(crate) window: Window,
     pub(crate) received: ReceivedIds,
-    /// Where its subscriptions hang in the trie.
-    pub(crate) subscriptions: Vec<NodeId>,
-    /// Groups that it takes part in.
-    pub(crate) shares: Vec<ShareId>,
+    /// Where its subscriptions hang in the trie, each with the number of its record.
+    pub(crate) subscriptions: Vec<(NodeId, u64)>,
+    /// Groups that it takes part in, likewise.
+    pub(crate) shares: Vec<(ShareId, u64)>,
     /// Retained messages that are still to be looked up for new subscriptions, oldest first.
     pub(crate) replays: Vec<Replay>,
     /// Boxed, as most sessions have none.
@@ -89,6 +94,8 @@ pub(crate) struct Replay {
     pub(crate) identifier: u32,
     /// Messages from this number on were accepted after the subscription and came to it live.
     pub(crate) before: u64,
+    /// The number of its record, which is that of the subscription; 0: it has none.
+    pub(crate) number: u64,
 }
 
 /// A will that waits for the end of its link.
@@ -104,8 +111,11 @@ pub(crate) struct StoredWill {
     /// Whether the end of the link publishes it. A will that was published, or that an orderly end
     /// left behind, waits for the CONNECT that arms it again (SN-051, SN-088).
     pub(crate) armed: bool,
-    /// Runs while the will is delayed.
+    /// Runs while the will is delayed, until the deadline.
     pub(crate) timer: Option<TimerId>,
+    pub(crate) deadline: UnixMillis,
+    /// The number of its record; 0: it has none.
+    pub(crate) number: u64,
 }
 
 impl StoredWill {
@@ -118,11 +128,13 @@ impl StoredWill {
 impl Session {
     pub(crate) fn new(client_id: &str, dialect: Dialect, queue: QueueLimits) -> Self {
         Self {
+            number: NO_SESSION,
             client_id: client_id.into(),
             dialect,
             link: None,
             expiry_s: 0,
             expiry_timer: None,
+            gone_since: UnixMillis(0),
             queue: Queue::new(queue),
             window: Window::default(),
             received: ReceivedIds::default(),
@@ -182,7 +194,8 @@ impl Session {
         }
         let can_replay = !self.replays.is_empty() && self.queue.len() < REPLAY_AHEAD;
         match self.queue.front() {
-            Some(entry) => can_replay || entry.qos == QoS::AtMostOnce || has_room,
+            Some(entry) if entry.qos == QoS::AtMostOnce => can_replay || !self.window.holds_back(),
+            Some(_) => can_replay || has_room,
             None if can_replay => true,
             None => matches!(link.credit, Credit::UntilDrained(_)) && self.window.is_empty(),
         }
@@ -197,6 +210,6 @@ mod tests {
     #[test]
     fn an_idle_session_is_small() {
         let size = size_of::<Session>();
-        assert!(size <= 344, "{size} octets");
+        assert!(size <= 352, "{size} octets");
     }
 }

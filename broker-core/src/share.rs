@@ -163,6 +163,13 @@ impl Shares {
         Some(node)
     }
 
+    /// The name of a group, where it stands, and a member of it.
+    pub(crate) fn get(&self, id: ShareId, session: Key<Session>) -> Option<(&str, NodeId, Member)> {
+        let position = *self.positions.get(&(id, session))?;
+        let group = self.groups[id.0 as usize].as_ref()?;
+        Some((&group.name, group.node, *group.members.get(position as usize)?))
+    }
+
     pub(crate) fn contains(&self, id: ShareId, session: Key<Session>) -> bool {
         self.positions.contains_key(&(id, session))
     }

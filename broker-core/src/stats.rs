@@ -42,6 +42,8 @@ pub struct Stats {
     pub publish_refused: u64,
     /// Publications refused because memory is used up.
     pub publish_refused_memory: u64,
+    /// Publications refused because nothing can be made durable.
+    pub publish_refused_store: u64,
     /// Retained messages whose time was up.
     pub retained_expired: u64,
     /// Retained messages that were delivered and not retained, because a bound was reached.

@@ -48,6 +48,11 @@ impl IdSets {
         set
     }
 
+    /// The set of these identifiers.
+    pub(crate) fn of(&mut self, identifiers: &[u32]) -> IdSet {
+        identifiers.iter().fold(IdSet::NONE, |set, identifier| self.with(set, *identifier))
+    }
+
     /// The identifiers of a set.
     pub(crate) fn get(&mut self, set: IdSet) -> &[u32] {
         if set == IdSet::NONE {
@@ -58,6 +63,16 @@ impl IdSets {
             return &self.single;
         }
         &self.sets[(set.0 & !IS_PLACE) as usize]
+    }
+
+    /// The identifiers of a set, for tests.
+    #[cfg(test)]
+    pub(crate) fn copy(&self, set: IdSet) -> Vec<u32> {
+        match (set, set.0 & IS_PLACE) {
+            (IdSet::NONE, _) => Vec::new(),
+            (_, 0) => vec![set.0],
+            _ => self.sets[(set.0 & !IS_PLACE) as usize].clone(),
+        }
     }
 
     /// Gives the place of a set back.

@@ -242,6 +242,29 @@ impl Trie {
         Some(node)
     }
 
+    /// The filter of a place.
+    pub(crate) fn filter(&self, mut node: NodeId) -> String {
+        let mut levels = Vec::new();
+        while node != ROOT {
+            let Node { parent, edge, .. } = &self.nodes[node.0 as usize];
+            levels.push(match edge {
+                Edge::Plus => "+",
+                Edge::Hash => "#",
+                Edge::Literal(level) => &*self.levels.texts[level.0 as usize].0,
+                Edge::Root => unreachable!("the loop ends at the root"),
+            });
+            node = *parent;
+        }
+        levels.reverse();
+        levels.join("/")
+    }
+
+    /// The subscription of a session to the filter at this place.
+    pub(crate) fn get(&self, node: NodeId, session: Key<Session>) -> Option<Subscriber> {
+        let position = *self.positions.get(&(node, session))?;
+        self.nodes[node.0 as usize].subscribers.get(position as usize).copied()
+    }
+
     /// Whether a session has subscribed to the filter at this place.
     pub(crate) fn has(&self, node: NodeId, session: Key<Session>) -> bool {
         self.positions.contains_key(&(node, session))

@@ -9,11 +9,12 @@ use super::Broker;
 use super::expire::Timer;
 use super::output::{Answer, Control};
 use super::route::is_in_format;
-use crate::api::{Connect, ConnectWill, Disconnect, LinkId, Will};
+use crate::api::{Connect, ConnectWill, Credit, Dialect, Disconnect, LinkId, Will};
 use crate::key::Key;
 use crate::reason::ReasonCode;
 use crate::session::{Link, Session, StoredWill};
 use crate::share::Ability;
+use crate::time::{Now, UnixMillis};
 use crate::topic::{self, TopicBuf};
 
 /// How a link ends.
@@ -28,6 +29,49 @@ pub(super) enum LinkEnd {
 }
 
 impl Broker {
+    /// Gives a session of an MQTT-SN client that comes back from its records a link, as if the one
+    /// that it had were never lost: there is no greeting, the will stays as it is, and what is in
+    /// flight is sent again. Silence counts from now on. `false` if there is no such session, or it
+    /// belongs to a client that speaks otherwise by now.
+    ///
+    /// To be called between [`Broker::restore`] and [`Broker::finish_restore`], for which all other
+    /// sessions have lost their links.
+    ///
+    /// # Panics
+    /// If there is such a session and the restore is over.
+    pub fn relink(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        client_id: &str,
+        keep_alive: Option<Duration>,
+        credit: Credit,
+        will_on_takeover: bool,
+    ) -> bool {
+        self.now = now;
+        let Some(key) = self.by_client_id.get(client_id).copied() else { return false };
+        assert!(self.restoring.is_some(), "a session is linked again before the restore is over");
+        let session = self.session(key);
+        if session.link.is_some() || !session.dialect.is_sn() || session.expiry_s == 0 {
+            return false;
+        }
+        session.link = Some(Link {
+            id: link,
+            credit,
+            greeted: true,
+            subscribing: 0,
+            keep_alive: None,
+            keep_alive_timer: None,
+            last_seen: now.mono,
+            will_on_takeover,
+        });
+        self.by_link.insert(link, key);
+        self.connected_max = self.connected_max.max(self.by_link.len());
+        self.supervise(key, keep_alive);
+        self.set_credit(link, credit);
+        true
+    }
+
     /// Answers CONNECT; on success the link belongs to a session from here on.
     pub(super) fn connect(&mut self, link: LinkId, connect: Connect<'_>) {
         if self.by_link.contains_key(&link) {
@@ -51,9 +95,6 @@ impl Broker {
         self.attach(key, link, &connect);
         self.stats.connects += 1;
         let session_expiry_s = self.session(key).expiry_s;
-        if session_expiry_s > 0 {
-            self.change();
-        }
         self.answer(Control::Send {
             link,
             packet: Answer::ConnAck {
@@ -107,8 +148,11 @@ impl Broker {
             self.hand_on_all(key);
             let deadline = self.now.mono + Duration::from_secs(u64::from(expiry_s));
             let timer = self.timers.insert(deadline, Timer::SessionExpiry(key));
-            self.session(key).expiry_timer = Some(timer);
-            self.change();
+            let gone_since = self.now.unix;
+            let session = self.session(key);
+            session.expiry_timer = Some(timer);
+            session.gone_since = gone_since;
+            self.record_session(key);
         }
     }
 
@@ -122,10 +166,11 @@ impl Broker {
         if let Some(timer) = session.expiry_timer {
             self.timers.cancel(timer);
         }
-        for node in session.subscriptions {
+        self.forget_session(&session);
+        for (node, _) in core::mem::take(&mut session.subscriptions) {
             self.trie.unsubscribe(node, key);
         }
-        for share in core::mem::take(&mut session.shares) {
+        for (share, _) in core::mem::take(&mut session.shares) {
             self.leave_share(share, key);
         }
         while let Some(entry) = session.queue.pop(&self.messages) {
@@ -144,7 +189,6 @@ impl Broker {
             self.forget_dropper(&session.client_id);
         }
         self.by_client_id.remove(&session.client_id);
-        self.change();
         self.answer(Control::SessionEnded { client_id: session.client_id });
     }
 
@@ -255,8 +299,7 @@ impl Broker {
         session.dialect = connect.dialect;
         session.expiry_s = expiry_s;
         session.queue.set_limits(connect.queue);
-        // Some MQTT-SN clients keep message ids as signed numbers: theirs stay below the sign.
-        session.window.set_id_max(if connect.dialect.is_sn() { 0x7FFF } else { u16::MAX });
+        session.window.set_id_max(id_max(connect.dialect));
         // Everything unacknowledged is sent again [MQTT-4.4.0-1].
         session.window.resend_all();
         session.link = Some(Link {
@@ -272,6 +315,7 @@ impl Broker {
         if let Some(timer) = session.expiry_timer.take() {
             self.timers.cancel(timer);
         }
+        self.record_session(key);
         match &connect.will {
             ConnectWill::None => self.forget_will(key),
             ConnectWill::Keep => self.arm_will(key),
@@ -280,6 +324,12 @@ impl Broker {
         self.supervise(key, connect.keep_alive);
         self.set_credit(link, connect.credit);
     }
+}
+
+/// The highest identifier that clients are given. Some MQTT-SN clients keep them as signed numbers:
+/// theirs stay below the sign.
+pub(super) const fn id_max(dialect: Dialect) -> u16 {
+    if dialect.is_sn() { 0x7FFF } else { u16::MAX }
 }
 
 impl From<&Will<'_>> for StoredWill {
@@ -293,6 +343,8 @@ impl From<&Will<'_>> for StoredWill {
             properties: will.properties.as_octets().to_vec(),
             armed: true,
             timer: None,
+            deadline: UnixMillis(0),
+            number: 0,
         }
     }
 }

@@ -132,11 +132,15 @@ impl Broker {
                 if is_expired {
                     self.stats.dropped_expired += 1;
                     self.shares.done(entry.share, key);
+                    self.forget_delivery(entry.number, Some(entry.message));
                     self.messages.release(entry.message);
                     self.id_sets.release(entry.ids);
                     continue;
                 }
-                return Served::Publish(link_id, self.send_first(key, entry));
+                match self.send_first(key, entry) {
+                    Some(draft) => return Served::Publish(link_id, draft),
+                    None => continue,
+                }
             }
             let session = self.session(key);
             if !session.replays.is_empty() {
@@ -159,7 +163,11 @@ impl Broker {
             Credit::Window(window) | Credit::UntilDrained(window) => usize::from(window),
         };
         let entry = session.queue.front()?;
-        if entry.qos > QoS::AtMostOnce && session.window.on_air() >= window {
+        let must_wait = match entry.qos {
+            QoS::AtMostOnce => session.window.holds_back(),
+            QoS::AtLeastOnce | QoS::ExactlyOnce => session.window.on_air() >= window,
+        };
+        if must_wait {
             return None;
         }
         session.queue.pop(&self.messages)?;
@@ -168,9 +176,13 @@ impl Broker {
     }
 
     /// A message is sent for the first time, without DUP [MQTT-4.3.3-1]: at QoS 0 it is gone with
-    /// that, else it is in flight.
-    fn send_first(&mut self, key: Key<Session>, entry: Queued) -> Draft {
-        let Queued { message, ids, share, qos, retain } = entry;
+    /// that, else it is in flight. `None`: it is in flight and has to wait.
+    ///
+    /// A message of QoS 2 leaves once it is durable which identifier it has, and what else it rests
+    /// on: were that lost, it would come again as another one. At QoS 1 it may come again. What
+    /// comes behind one that waits does so, too, to keep the order.
+    fn send_first(&mut self, key: Key<Session>, entry: Queued) -> Option<Draft> {
+        let Queued { message, ids, share, qos, retain, .. } = entry;
         let id = if qos == QoS::AtMostOnce {
             self.shares.done(share, key);
             self.lent = Lent { message: Some(message), ids: Some(ids) };
@@ -180,9 +192,17 @@ impl Broker {
             let id = window.push(entry);
             let inflight = window.len();
             self.stats.high.inflight = self.stats.high.inflight.max(inflight);
+            if entry.number != 0 {
+                self.record_in_flight(key, id);
+            }
+            let waits = qos == QoS::ExactlyOnce || self.session(key).window.holds_back();
+            if waits && self.is_uncommitted() {
+                self.hold(key, id);
+                return None;
+            }
             id
         };
-        Draft { message, ids, id, qos, retain, dup: false }
+        Some(Draft { message, ids, id, qos, retain, dup: false })
     }
 
     fn lend_delivery(&mut self, link: LinkId, draft: Draft) -> Output<'_> {
@@ -206,6 +226,7 @@ impl Broker {
     /// Puts retained messages for new subscriptions into the queue, as far ahead as is useful.
     fn look_up_retained(&mut self, key: Key<Session>, steps: &mut u32) {
         let before = *steps;
+        let mut has_queued = false;
         loop {
             let session = self.sessions.get_mut(key).expect("the session in front");
             if session.queue.len() >= REPLAY_AHEAD || !session.has_credit() {
@@ -218,7 +239,9 @@ impl Broker {
                 if !replay.cursor.is_done() {
                     break;
                 }
-                session.replays.remove(0);
+                let number = session.replays.remove(0).number;
+                self.forget_replay(number);
+                has_queued = false;
                 continue;
             };
             let message = self.messages.get(reference);
@@ -230,7 +253,12 @@ impl Broker {
             let ids = IdSet::one(replay.identifier);
             // With the RETAIN flag, which live messages do not have [MQTT-3.3.1-8].
             let share = ShareId::NONE;
-            self.enqueue(key, Queued { message: reference, ids, share, qos, retain: true });
+            has_queued |= qos > QoS::AtMostOnce;
+            let entry = Queued { number: 0, message: reference, ids, share, qos, retain: true };
+            self.enqueue(key, entry);
+        }
+        if has_queued {
+            self.record_replay(key, 0);
         }
         self.stats.replay_steps += u64::from(before - *steps);
     }

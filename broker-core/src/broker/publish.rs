@@ -33,7 +33,12 @@ impl Broker {
         // A refusal that the client cannot be told is an ordinary acknowledgement [MQTT-3.3.5-2];
         // an identifier of QoS 1 that was used before means a new message [MQTT-4.3.2-2], and so
         // does one of QoS 2 that was released [MQTT-2.3.1-2].
-        let routed = self.accept(&publish, Origin::Session(key));
+        let routed = if self.is_refusing && qos > QoS::AtMostOnce && can_refuse(dialect) {
+            self.stats.publish_refused_store += 1;
+            Routed::Refused(ReasonCode::QuotaExceeded)
+        } else {
+            self.accept(&publish, Origin::Session(key))
+        };
         if self.sessions.get(key).is_none() {
             // Its own queue was full and it is to be disconnected for that.
             return;
@@ -55,7 +60,7 @@ impl Broker {
                 self.cut_off(key, ReasonCode::ReceiveMaximumExceeded);
                 return;
             }
-            self.change();
+            self.record_received(key, id);
         }
         let kind = match qos {
             QoS::AtMostOnce if reason.is_error() && dialect.is_sn() => AckKind::PubAck,
@@ -90,10 +95,7 @@ impl Broker {
                 self.stats.dropped_unacknowledged += 1;
             }
             (AckKind::PubRec, Some(Stage::Unreceived)) => {
-                if let Some(message) = self.session(key).window.received(id) {
-                    self.messages.release(message);
-                }
-                self.change();
+                self.receive(key, id);
                 self.answer_step(link, AckKind::PubRel, id, ReasonCode::Success);
             }
             (AckKind::PubRec, Some(Stage::Released)) => {
@@ -119,15 +121,34 @@ impl Broker {
     pub(super) fn finish(&mut self, key: Key<Session>, id: PacketId) {
         let Some(entry) = self.session(key).window.remove(id) else { return };
         self.release_in_flight(key, entry);
-        self.change();
         self.make_ready(key);
+    }
+
+    /// The client has received a message of QoS 2 [MQTT-4.3.3-1]: it is not sent again from here
+    /// on, which has to be durable before the client is told.
+    fn receive(&mut self, key: Key<Session>, id: PacketId) {
+        let window = &mut self.session(key).window;
+        let is_kept = window.get(id).is_some_and(|entry| entry.number != 0);
+        let Some(message) = window.received(id) else { return };
+        if is_kept {
+            self.record_in_flight(key, id);
+            self.let_message_go(message);
+        }
+        self.messages.release(message);
+        if self.is_uncommitted() {
+            self.hold(key, id);
+        }
     }
 
     /// Lets go what a message in flight held.
     pub(super) fn release_in_flight(&mut self, key: Key<Session>, entry: InFlight) {
-        if entry.stage != Stage::Released {
+        if entry.stage == Stage::Released {
+            self.forget_delivery(entry.number, None);
+        } else {
+            self.forget_delivery(entry.number, Some(entry.message));
             self.messages.release(entry.message);
         }
+        self.record_last_id(key, &entry);
         self.id_sets.release(entry.ids);
         self.shares.done(entry.share, key);
     }
@@ -154,7 +175,7 @@ impl Broker {
     /// PUBREL is answered by PUBCOMP, whether the identifier is known or not [MQTT-4.3.3-2].
     fn release_received(&mut self, key: Key<Session>, link: LinkId, id: PacketId) {
         let reason = if self.session(key).received.remove(id) {
-            self.change();
+            self.forget_received(key, id);
             ReasonCode::Success
         } else {
             ReasonCode::PacketIdentifierNotFound

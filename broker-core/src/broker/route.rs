@@ -2,12 +2,14 @@
 
 use super::Broker;
 use super::expire::Timer;
+use super::record::is_kept;
 use crate::api::{Publish, QoS};
 use crate::key::Key;
 use crate::limits::REPLAY_AHEAD;
 use crate::message::{MessageRef, NewMessage, Origin};
 use crate::property::{Properties, Property};
 use crate::reason::ReasonCode;
+use crate::record::NO_SESSION;
 use crate::session::{Pushed, Queued, Session};
 use crate::share::ShareId;
 use crate::subscription_ids::IdSet;
@@ -95,7 +97,9 @@ impl Broker {
             // The lower of published and granted [MQTT-3.8.4-6].
             let qos = new.qos.min(target.qos);
             let Target { ids, share, .. } = *target;
-            match self.enqueue(target.session, Queued { message, ids, share, qos, retain }) {
+            match self
+                .enqueue(target.session, Queued { number: 0, message, ids, share, qos, retain })
+            {
                 Pushed::Queued => {}
                 Pushed::Rejected => rejected += 1,
                 Pushed::RejectedAndDisconnect => {
@@ -111,7 +115,6 @@ impl Broker {
             self.retain(new.topic, message, new.payload.as_octets().is_empty());
         }
         self.messages.release(message);
-        self.change();
         // Only now, as it may end sessions that were targets.
         while let Some(key) = self.overflowed.pop() {
             self.cut_off(key, ReasonCode::QuotaExceeded);
@@ -138,7 +141,7 @@ impl Broker {
     }
 
     /// Puts a message that the caller keeps into one session's queue, or counts why not.
-    pub(super) fn enqueue(&mut self, key: Key<Session>, entry: Queued) -> Pushed {
+    pub(super) fn enqueue(&mut self, key: Key<Session>, mut entry: Queued) -> Pushed {
         self.work += 1;
         let session = self.sessions.get_mut(key).expect("the trie knows sessions only");
         // A session without a link collects QoS 1 and 2 [MQTT-3.1.2-5].
@@ -146,6 +149,9 @@ impl Broker {
             self.stats.dropped_offline_qos0 += 1;
             self.id_sets.release(entry.ids);
             return Pushed::Rejected;
+        }
+        if session.number != NO_SESSION && is_kept(&entry) {
+            entry.number = self.recorder.number();
         }
         let paused = session.is_paused();
         let pushed = session.queue.push(entry, paused, &self.messages, &mut self.dropped);
@@ -156,6 +162,7 @@ impl Broker {
             self.is_pressed |= session.queue.is_half_full() && session.has_work();
             self.queued += 1;
             self.messages.keep(entry.message);
+            self.record_queued(key, &entry, true);
             self.shares.given(entry.share, key);
             self.make_ready(key);
             let session = self.session(key);
@@ -185,6 +192,7 @@ impl Broker {
     /// Lets go what a message that was taken out of a queue held.
     pub(super) fn discard(&mut self, key: Key<Session>, entry: Queued) {
         self.queued -= 1;
+        self.forget_delivery(entry.number, Some(entry.message));
         self.messages.release(entry.message);
         self.id_sets.release(entry.ids);
         self.shares.done(entry.share, key);
@@ -259,22 +267,34 @@ impl Broker {
             return;
         }
         self.messages.keep(message);
+        self.record_retained(message);
+        if let Some(old) = self.index_retained(topic, message) {
+            self.count_retained(topic, old, false);
+            self.forget_retained(old);
+            self.messages.release(old);
+        }
+    }
+
+    /// Puts a message that was counted into its place; returns the one that stood there.
+    pub(super) fn index_retained(
+        &mut self,
+        topic: TopicName<'_>,
+        message: MessageRef,
+    ) -> Option<MessageRef> {
         self.count_retained(topic, message, true);
         let stored = self.messages.get(message);
         if stored.expires() != Instant::NEVER {
             let timer = Timer::Retained(message, stored.sequence());
             self.timers.insert(stored.expires(), timer);
         }
-        if let Some(old) = self.retained.set(topic, message) {
-            self.count_retained(topic, old, false);
-            self.messages.release(old);
-        }
+        self.retained.set(topic, message)
     }
 
     /// Forgets the retained message of a topic.
     pub(super) fn unretain(&mut self, topic: TopicName<'_>) {
         if let Some(old) = self.retained.remove(topic) {
             self.count_retained(topic, old, false);
+            self.forget_retained(old);
             self.messages.release(old);
         }
     }

@@ -29,8 +29,10 @@ impl Broker {
             self.trie.add_share(node, share);
         }
         if is_new_member {
-            self.session(key).shares.push(share);
+            let number = self.number_subscription(key);
+            self.session(key).shares.push((share, number));
         }
+        self.record_share(key, share);
     }
 
     /// Takes a session out of a group; `false` if it was not in it.
@@ -45,10 +47,13 @@ impl Broker {
             return false;
         };
         let session = self.session(key);
-        session.shares.retain(|held| *held != share);
+        let held = session.shares.extract_if(.., |held| held.0 == share).next();
         // What came by the group stays with the member, and belongs to nobody else from here on.
-        session.queue.forget_share(share);
-        session.window.forget_share(share);
+        let queued = session.queue.forget_share(share);
+        let in_flight = session.window.forget_share(share);
+        queued.iter().for_each(|entry| self.record_queued(key, entry, false));
+        in_flight.iter().for_each(|entry| self.record_in_flight(key, entry.id));
+        self.forget_subscription(held.map_or(0, |held| held.1));
         self.leave_share(share, key);
         true
     }
@@ -118,6 +123,7 @@ impl Broker {
         self.enqueue(
             session,
             Queued {
+                number: 0,
                 message,
                 ids: IdSet::one(identifier),
                 share,

@@ -6,15 +6,14 @@
 
 use super::Broker;
 use super::output::{Answer, Control};
-use crate::api::{
-    LinkId, QoS, RetainHandling, Subscribe, SubscribeRequest, SubscriptionOptions, Unsubscribe,
-};
+use super::record::is_replay_kept;
+use crate::api::{LinkId, QoS, RetainHandling, Subscribe, SubscribeRequest, Unsubscribe};
 use crate::key::Key;
 use crate::reason::ReasonCode;
 use crate::retained::Cursor;
 use crate::session::{Replay, Session};
 use crate::topic::{self, TopicFilter};
-use crate::trie::Subscriber;
+use crate::trie::{NodeId, Subscriber};
 
 impl Broker {
     /// Always answered [MQTT-3.8.4-1]. Each filter is granted or refused by itself; one answer
@@ -37,7 +36,6 @@ impl Broker {
                 }
             })
             .collect();
-        self.change();
         if let Some(link) = &mut self.session(key).link {
             link.subscribing += 1;
         }
@@ -56,7 +54,6 @@ impl Broker {
         self.work += unsubscribe.filters.len() as u64;
         let reasons =
             unsubscribe.filters.iter().map(|filter| self.unsubscribe_one(key, *filter)).collect();
-        self.change();
         let packet = Answer::UnsubAck { id: unsubscribe.id, token: unsubscribe.token, reasons };
         self.answer(Control::Send { link, packet });
     }
@@ -77,12 +74,17 @@ impl Broker {
             return granted(options.qos);
         }
         let subscriber = Subscriber { session: key, options, identifier };
+        let before = self.trie.find(filter).and_then(|node| self.trie.get(node, key));
         let (node, is_new) = self.trie.subscribe(filter, subscriber);
         if is_new {
+            let number = self.number_subscription(key);
             let subscriptions = &mut self.session(key).subscriptions;
-            subscriptions.push(node);
+            subscriptions.push((node, number));
             let filters = subscriptions.len();
             self.stats.high.filters = self.stats.high.filters.max(filters);
+        }
+        if before != Some(subscriber) {
+            self.record_subscription(node, &subscriber);
         }
         let wants_retained = match options.retain_handling {
             RetainHandling::Always => true,
@@ -90,7 +92,7 @@ impl Broker {
             RetainHandling::Never => false,
         };
         if wants_retained {
-            self.begin_replay(key, filter, options, identifier);
+            self.begin_replay(key, node, filter, &subscriber);
         }
         granted(options.qos)
     }
@@ -127,20 +129,35 @@ impl Broker {
     fn begin_replay(
         &mut self,
         key: Key<Session>,
+        node: NodeId,
         filter: TopicFilter<'_>,
-        options: SubscriptionOptions,
-        identifier: u32,
+        subscriber: &Subscriber,
     ) {
         let before = self.messages.next_sequence();
-        let replays = &mut self.session(key).replays;
-        replays.retain(|replay| *replay.filter != *filter.as_str());
-        replays.push(Replay {
+        self.end_replay(key, filter);
+        let session = self.session(key);
+        let mut replay = Replay {
             filter: filter.as_str().into(),
             cursor: Cursor::default(),
-            options,
-            identifier,
+            options: subscriber.options,
+            identifier: subscriber.identifier,
             before,
-        });
+            number: 0,
+        };
+        if is_replay_kept(&replay) {
+            let held = session.subscriptions.iter().find(|held| held.0 == node);
+            replay.number = held.map_or(0, |held| held.1);
+        }
+        session.replays.push(replay);
+        let position = session.replays.len() - 1;
+        self.record_replay(key, position);
+    }
+
+    /// Gives up looking for retained messages for a filter.
+    fn end_replay(&mut self, key: Key<Session>, filter: TopicFilter<'_>) {
+        let replays = &mut self.session(key).replays;
+        let ended = replays.extract_if(.., |replay| *replay.filter == *filter.as_str()).next();
+        self.forget_replay(ended.map_or(0, |replay| replay.number));
     }
 
     fn unsubscribe_one(&mut self, key: Key<Session>, filter: TopicFilter<'_>) -> ReasonCode {
@@ -149,9 +166,10 @@ impl Broker {
             (None, Some(node)) => {
                 let existed = self.trie.unsubscribe(node, key);
                 if existed {
-                    let session = self.session(key);
-                    session.subscriptions.retain(|held| *held != node);
-                    session.replays.retain(|replay| *replay.filter != *filter.as_str());
+                    let subscriptions = &mut self.session(key).subscriptions;
+                    let held = subscriptions.extract_if(.., |held| held.0 == node).next();
+                    self.end_replay(key, filter);
+                    self.forget_subscription(held.map_or(0, |held| held.1));
                 }
                 existed
             }

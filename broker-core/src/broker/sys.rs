@@ -175,6 +175,7 @@ impl Broker {
             ("publish/messages/repeated", stats.publish_repeated),
             ("publish/messages/refused", stats.publish_refused),
             ("publish/messages/refused_memory", stats.publish_refused_memory),
+            ("publish/messages/refused_store", stats.publish_refused_store),
             ("dropped/queue_full", stats.dropped_queue_full),
             ("dropped/offline_qos0", stats.dropped_offline_qos0),
             ("dropped/expired", stats.dropped_expired),

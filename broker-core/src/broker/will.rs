@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use super::Broker;
 use super::expire::Timer;
 use super::output::{Answer, Control};
+use super::record::to_unix;
 use crate::api::{LinkId, Payload, QoS, WillChange, WillPart};
 use crate::key::Key;
 use crate::limits::{WILL_PATIENCE, WILL_RETRY, WILLS_PER_CALL};
@@ -19,26 +20,28 @@ use crate::message::{NewMessage, Origin};
 use crate::property::{Properties, Property};
 use crate::reason::ReasonCode;
 use crate::session::{Session, StoredWill};
-use crate::time::Instant;
+use crate::time::{Instant, UnixMillis};
 use crate::topic::{self, TopicBuf};
 
 /// A will that is due.
 #[derive(Debug)]
-struct DueWill {
-    topic: TopicBuf,
-    payload: Vec<u8>,
-    qos: QoS,
-    retain: bool,
-    properties: Vec<u8>,
-    origin: Key<Session>,
-    due: Instant,
+pub(super) struct DueWill {
+    pub(super) topic: TopicBuf,
+    pub(super) payload: Vec<u8>,
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+    pub(super) properties: Vec<u8>,
+    pub(super) origin: Key<Session>,
+    pub(super) due: Instant,
+    /// The number of its record; 0: it has none.
+    pub(super) number: u64,
 }
 
 /// Wills that are due, and the memory of all wills.
 #[derive(Debug, Default)]
 pub(super) struct Wills {
-    due: VecDeque<DueWill>,
-    bytes: u64,
+    pub(super) due: VecDeque<DueWill>,
+    pub(super) bytes: u64,
     next_attempt: Option<Instant>,
 }
 
@@ -58,6 +61,7 @@ impl Broker {
         self.forget_will(key);
         self.wills.bytes += will.memory() as u64;
         self.session(key).will = Some(Box::new(will));
+        self.record_will(key);
     }
 
     pub(super) fn forget_will(&mut self, key: Key<Session>) {
@@ -66,6 +70,7 @@ impl Broker {
             if let Some(timer) = will.timer {
                 self.timers.cancel(timer);
             }
+            self.forget_will_record(will.number);
         }
     }
 
@@ -77,6 +82,7 @@ impl Broker {
             if let Some(timer) = will.timer.take() {
                 self.timers.cancel(timer);
             }
+            self.record_will(key);
         }
     }
 
@@ -84,6 +90,7 @@ impl Broker {
     pub(super) fn disarm_will(&mut self, key: Key<Session>) {
         if let Some(will) = &mut self.session(key).will {
             will.armed = false;
+            self.record_will(key);
         }
     }
 
@@ -99,9 +106,12 @@ impl Broker {
         if will.delay_s > 0 && outlives_link {
             let delay = Duration::from_secs(u64::from(will.delay_s));
             let timer = self.timers.insert(now + delay, Timer::WillDelay(key));
+            let deadline = to_unix(self.now, now + delay);
             if let Some(will) = &mut self.session(key).will {
                 will.timer = Some(timer);
+                will.deadline = deadline.unwrap_or(UnixMillis(u64::MAX - 1));
             }
+            self.record_will(key);
             return;
         }
         self.make_will_due(key);
@@ -109,8 +119,9 @@ impl Broker {
 
     /// Publishes a delayed will at once, as its session ends.
     pub(super) fn release_delayed_will(&mut self, key: Key<Session>) {
-        let is_delayed = self.session(key).will.as_ref().is_some_and(|will| will.timer.is_some());
-        if is_delayed {
+        let timer = self.session(key).will.as_mut().and_then(|will| will.timer.take());
+        if let Some(timer) = timer {
+            self.timers.cancel(timer);
             self.make_will_due(key);
         }
     }
@@ -124,7 +135,9 @@ impl Broker {
         will.armed = false;
         will.timer = None;
         if let Some(topic) = will.topic.clone() {
-            let will = DueWill {
+            // The record goes with the will, unless the session keeps that.
+            let number = if keeps_it { 0 } else { core::mem::take(&mut will.number) };
+            let mut will = DueWill {
                 topic,
                 payload: will.payload.clone(),
                 qos: will.qos,
@@ -132,16 +145,25 @@ impl Broker {
                 properties: will.properties.clone(),
                 origin: key,
                 due,
+                number,
             };
-            self.wills.bytes += will.memory();
-            self.wills.due.push_back(will);
-            self.wills.next_attempt = Some(due);
+            self.record_due_will(&mut will);
+            self.queue_will(will);
         }
         // In MQTT a will is gone once it was published [MQTT-3.1.2-10]; an MQTT-SN session keeps it
         // for the CONNECT that arms it again.
-        if !keeps_it {
+        if keeps_it {
+            self.record_will(key);
+        } else {
             self.forget_will(key);
         }
+    }
+
+    /// Puts a will at the end of the line.
+    pub(super) fn queue_will(&mut self, will: DueWill) {
+        self.wills.bytes += will.memory();
+        self.wills.next_attempt = Some(will.due);
+        self.wills.due.push_back(will);
     }
 
     /// Publishes wills that are due, a bounded number of them.
@@ -161,6 +183,7 @@ impl Broker {
             let will = self.wills.due.pop_front().expect("there is a front");
             self.wills.bytes -= will.memory();
             self.publish_will(&will);
+            self.forget_will_record(will.number);
         }
         let next = if self.wills.due.is_empty() { None } else { Some(self.now.mono + WILL_RETRY) };
         self.wills.next_attempt = next;
@@ -213,7 +236,7 @@ impl Broker {
         };
         if reason == ReasonCode::Success {
             self.apply_will_change(key, change);
-            self.change();
+            self.record_will(key);
         }
         self.answer(Control::Send { link, packet: Answer::WillAck { part, reason } });
     }
@@ -234,7 +257,10 @@ impl Broker {
                 will.retain = retain;
             }
             WillChange::Payload(payload) => will.payload = payload.to_vec(),
-            WillChange::Delete => return,
+            WillChange::Delete => {
+                self.forget_will_record(will.number);
+                return;
+            }
         }
         self.wills.bytes += will.memory() as u64;
         self.session(key).will = Some(will);
@@ -260,6 +286,8 @@ impl StoredWill {
             properties: Vec::new(),
             armed: true,
             timer: None,
+            deadline: UnixMillis(0),
+            number: 0,
         }
     }
 }

@@ -33,11 +33,16 @@ pub(crate) enum Resend {
     Again,
     /// As if for the first time: the first attempt never reached the client.
     First,
+    /// Not before what it rests on is durable. PUBLISH is then sent for the first time; PUBREL
+    /// leaves by itself.
+    Held,
 }
 
 /// One message in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct InFlight {
+    /// The number of its record, in the order of sending; 0: it has none.
+    pub(crate) number: u64,
     pub(crate) id: PacketId,
     pub(crate) stage: Stage,
     pub(crate) resend: Resend,
@@ -49,6 +54,16 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
+    /// Whether its last step is to be sent (again) as soon as there is room.
+    fn is_to_resend(&self) -> bool {
+        matches!(self.resend, Resend::Again | Resend::First)
+    }
+
+    /// Whether it was never sent, as it may not leave yet.
+    fn is_held_back(&self) -> bool {
+        self.resend == Resend::Held && self.stage != Stage::Released
+    }
+
     /// The QoS with which it was sent.
     pub(crate) const fn qos(&self) -> QoS {
         match self.stage {
@@ -65,13 +80,15 @@ pub(crate) struct Window {
     last_id: u16,
     /// The highest identifier that is given out.
     id_max: u16,
-    /// Entries whose `resend` is not `No`.
-    to_resend: usize,
+    /// Entries to be sent again.
+    to_resend: u32,
+    /// Entries that were never sent, as they may not leave yet.
+    held_back: u32,
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { entries: VecDeque::new(), last_id: 0, id_max: u16::MAX, to_resend: 0 }
+        Self { entries: VecDeque::new(), last_id: 0, id_max: u16::MAX, to_resend: 0, held_back: 0 }
     }
 }
 
@@ -92,7 +109,72 @@ impl Window {
     /// Entries whose last step is on its way to the client; those still to be sent again do not
     /// count, so that a window that has become smaller is kept after a resume, too.
     pub(crate) fn on_air(&self) -> usize {
-        self.entries.len() - self.to_resend
+        self.entries.len() - self.to_resend as usize
+    }
+
+    /// Whether something stands here that was never sent: what comes behind it has to wait.
+    pub(crate) const fn holds_back(&self) -> bool {
+        self.held_back > 0
+    }
+
+    /// The identifier that was given out last.
+    pub(crate) const fn last_id(&self) -> u16 {
+        self.last_id
+    }
+
+    /// Oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &InFlight> {
+        self.entries.iter()
+    }
+
+    /// Oldest first, to give them numbers.
+    pub(crate) fn numbers_mut(&mut self) -> impl Iterator<Item = &mut u64> {
+        self.entries.iter_mut().map(|entry| &mut entry.number)
+    }
+
+    /// Puts back what came from a store, in any order.
+    pub(crate) fn restore(&mut self, entry: InFlight) {
+        self.count(&entry);
+        self.entries.push_back(entry);
+    }
+
+    /// Puts what came back into its order, with what was known of the identifier given out last.
+    /// Returns the entries whose identifiers stand there twice.
+    pub(crate) fn finish_restore(&mut self, last_id: u16, delivery: u64) -> Vec<InFlight> {
+        self.entries.make_contiguous().sort_unstable_by_key(|entry| entry.number);
+        let latest = self.entries.back().filter(|latest| latest.number > delivery);
+        self.last_id = latest.map_or(last_id, |latest| latest.id.0);
+        let mut by_id: Vec<_> =
+            self.entries.iter().map(|entry| (entry.id.0, entry.number)).collect();
+        by_id.sort_unstable();
+        let doubled = by_id.windows(2).filter(|pair| pair[0].0 == pair[1].0);
+        let doubled: Vec<_> = doubled.map(|pair| pair[1].1).collect();
+        let doubled = doubled.into_iter().filter_map(|number| {
+            let position = self.entries.iter().position(|entry| entry.number == number)?;
+            let entry = self.entries.remove(position)?;
+            self.discount(&entry);
+            Some(entry)
+        });
+        doubled.collect()
+    }
+
+    fn count(&mut self, entry: &InFlight) {
+        self.to_resend += u32::from(entry.is_to_resend());
+        self.held_back += u32::from(entry.is_held_back());
+    }
+
+    fn discount(&mut self, entry: &InFlight) {
+        self.to_resend -= u32::from(entry.is_to_resend());
+        self.held_back -= u32::from(entry.is_held_back());
+    }
+
+    /// Changes one entry.
+    fn update(&mut self, position: usize, change: impl FnOnce(&mut InFlight)) {
+        let mut entry = self.entries[position];
+        self.discount(&entry);
+        change(&mut entry);
+        self.count(&entry);
+        self.entries[position] = entry;
     }
 
     /// Adds a message that is about to be sent and gives it an unused identifier
@@ -101,7 +183,7 @@ impl Window {
     /// # Panics
     /// If all identifiers are in use; windows are smaller.
     pub(crate) fn push(&mut self, queued: Queued) -> PacketId {
-        let Queued { message, ids, share, qos, retain } = queued;
+        let Queued { number, message, ids, share, qos, retain } = queued;
         assert!(self.entries.len() < usize::from(self.id_max), "more in flight than there are ids");
         let stage = match qos {
             QoS::ExactlyOnce => Stage::Unreceived,
@@ -115,7 +197,7 @@ impl Window {
         }
         let id = PacketId(self.last_id);
         let resend = Resend::No;
-        self.entries.push_back(InFlight { id, stage, resend, retain, message, ids, share });
+        self.entries.push_back(InFlight { number, id, stage, resend, retain, message, ids, share });
         id
     }
 
@@ -127,14 +209,14 @@ impl Window {
     pub(crate) fn remove(&mut self, id: PacketId) -> Option<InFlight> {
         let position = self.position(id)?;
         let entry = self.entries.remove(position)?;
-        self.to_resend -= usize::from(entry.resend != Resend::No);
+        self.discount(&entry);
         Some(entry)
     }
 
     /// Takes the oldest out, to give everything up.
     pub(crate) fn pop(&mut self) -> Option<InFlight> {
         let entry = self.entries.pop_front()?;
-        self.to_resend -= usize::from(entry.resend != Resend::No);
+        self.discount(&entry);
         Some(entry)
     }
 
@@ -146,58 +228,88 @@ impl Window {
         let taken: Vec<_> = self.entries.iter().copied().filter(is_taken).collect();
         if !taken.is_empty() {
             self.entries.retain(|entry| !is_taken(entry));
-            self.to_resend = self.entries.iter().filter(|entry| entry.resend != Resend::No).count();
+            taken.iter().for_each(|entry| self.discount(entry));
         }
         taken
     }
 
-    /// Puts back what was taken out, in the order of its identifiers.
+    /// Puts back what was taken out, in the order of sending as far as that is known, else in that
+    /// of its identifiers.
     pub(crate) fn put_back(&mut self, entry: InFlight) {
-        let position = self.entries.iter().position(|other| other.id.0 > entry.id.0);
-        self.to_resend += usize::from(entry.resend != Resend::No);
+        let order = |entry: &InFlight| (entry.number, entry.id.0);
+        let position = self.entries.iter().position(|other| order(other) > order(&entry));
+        self.count(&entry);
         self.entries.insert(position.unwrap_or(self.entries.len()), entry);
     }
 
-    /// What came by a group is as if it had come by a subscription of the session's own.
-    pub(crate) fn forget_share(&mut self, share: ShareId) {
-        for entry in self.entries.iter_mut().filter(|entry| entry.share == share) {
+    /// What came by a group is as if it had come by a subscription of the session's own. Returns
+    /// that.
+    pub(crate) fn forget_share(&mut self, share: ShareId) -> Vec<InFlight> {
+        let entries = self.entries.iter_mut().filter(|entry| entry.share == share);
+        let forget = |entry: &mut InFlight| {
             entry.share = ShareId::NONE;
-        }
+            *entry
+        };
+        entries.map(forget).collect()
     }
 
     /// PUBREC came: from now on PUBREL is what is sent. Returns the message, to be released.
     pub(crate) fn received(&mut self, id: PacketId) -> Option<MessageRef> {
         let position = self.position(id)?;
-        let entry = &mut self.entries[position];
-        if entry.stage != Stage::Unreceived {
+        let InFlight { stage, message, .. } = self.entries[position];
+        if stage != Stage::Unreceived {
             return None;
         }
-        entry.stage = Stage::Released;
-        self.to_resend -= usize::from(entry.resend != Resend::No);
-        entry.resend = Resend::No;
-        Some(entry.message)
+        self.update(position, |entry| {
+            entry.stage = Stage::Released;
+            entry.resend = Resend::No;
+        });
+        Some(message)
     }
 
     /// Marks one entry to be sent again; `false` if it is not there.
     pub(crate) fn resend(&mut self, id: PacketId, how: Resend) -> bool {
         let Some(position) = self.position(id) else { return false };
-        let entry = &mut self.entries[position];
-        self.to_resend -= usize::from(entry.resend != Resend::No);
-        self.to_resend += usize::from(how != Resend::No);
-        entry.resend = how;
+        // What is held leaves when it may.
+        if self.entries[position].resend != Resend::Held {
+            self.update(position, |entry| entry.resend = how);
+        }
         true
+    }
+
+    /// The last step of an entry may not leave before what it rests on is durable.
+    pub(crate) fn hold(&mut self, id: PacketId) {
+        if let Some(position) = self.position(id) {
+            self.update(position, |entry| entry.resend = Resend::Held);
+        }
+    }
+
+    /// It is durable.
+    pub(crate) fn let_go(&mut self, id: PacketId) {
+        let Some(position) = self.position(id) else { return };
+        let InFlight { resend, stage, .. } = self.entries[position];
+        if resend == Resend::Held {
+            let is_released = stage == Stage::Released;
+            let next = if is_released { Resend::No } else { Resend::First };
+            self.update(position, |entry| entry.resend = next);
+        }
     }
 
     /// Marks all entries to be sent again, as after a resume [MQTT-4.4.0-1]. One that never reached
     /// the client is still sent as if for the first time.
     pub(crate) fn resend_all(&mut self) {
-        for entry in &mut self.entries {
-            entry.resend = match entry.resend {
-                Resend::First => Resend::First,
-                Resend::No | Resend::Again => Resend::Again,
-            };
+        for position in 0..self.entries.len() {
+            self.update(position, |entry| {
+                entry.resend = match (entry.resend, entry.stage) {
+                    (Resend::First, _) => Resend::First,
+                    // A PUBREL that was held was for the old link.
+                    (Resend::Held, Stage::Unacknowledged | Stage::Unreceived) => Resend::Held,
+                    (Resend::No | Resend::Again, _) | (Resend::Held, Stage::Released) => {
+                        Resend::Again
+                    }
+                };
+            });
         }
-        self.to_resend = self.entries.len();
     }
 
     /// The oldest entry that is to be sent again, with how; it counts as sent from here on.
@@ -205,7 +317,7 @@ impl Window {
         if self.to_resend == 0 {
             return None;
         }
-        let entry = self.entries.iter_mut().find(|entry| entry.resend != Resend::No)?;
+        let entry = self.entries.iter_mut().find(|entry| entry.is_to_resend())?;
         let how = entry.resend;
         entry.resend = Resend::No;
         self.to_resend -= 1;
@@ -267,7 +379,7 @@ mod tests {
 
     fn push(window: &mut Window, qos: QoS) -> PacketId {
         let (ids, share) = (IdSet::NONE, ShareId::NONE);
-        window.push(Queued { message: message(), ids, share, qos, retain: false })
+        window.push(Queued { number: 0, message: message(), ids, share, qos, retain: false })
     }
 
     /// [MQTT-2.3.1-4], [MQTT-4.3.2-1]

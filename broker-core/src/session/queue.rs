@@ -14,9 +14,11 @@ use crate::subscription_ids::IdSet;
 /// Room that an empty queue keeps for its next messages.
 const IDLE_CAPACITY_MAX: usize = 64;
 
-/// A message that waits, sixteen octets. Whoever takes it out of the queue has to release it.
+/// A message that waits, 24 octets. Whoever takes it out of the queue has to release it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Queued {
+    /// The number of its record, counted upwards; 0: it has none.
+    pub(crate) number: u64,
     pub(crate) message: MessageRef,
     pub(crate) ids: IdSet,
     /// The group that it came by.
@@ -151,11 +153,35 @@ impl Queue {
         self.entries.push_back(entry);
     }
 
-    /// What came by a group is as if it had come by a subscription of the session's own.
-    pub(crate) fn forget_share(&mut self, share: ShareId) {
-        for entry in self.entries.iter_mut().filter(|entry| entry.share == share) {
+    /// The bounds.
+    pub(crate) const fn limits(&self) -> QueueLimits {
+        self.limits
+    }
+
+    /// What waits, oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Queued> {
+        self.entries.iter()
+    }
+
+    /// What waits, to be changed in what the bounds do not count.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Queued> {
+        self.entries.iter_mut()
+    }
+
+    /// Puts what came back from a store, in whatever order, into the order of its numbers.
+    pub(crate) fn sort(&mut self) {
+        self.entries.make_contiguous().sort_unstable_by_key(|entry| entry.number);
+    }
+
+    /// What came by a group is as if it had come by a subscription of the session's own. Returns
+    /// that.
+    pub(crate) fn forget_share(&mut self, share: ShareId) -> Vec<Queued> {
+        let entries = self.entries.iter_mut().filter(|entry| entry.share == share);
+        let forget = |entry: &mut Queued| {
             entry.share = ShareId::NONE;
-        }
+            *entry
+        };
+        entries.map(forget).collect()
     }
 
     fn fits(&self, size: u64) -> bool {
@@ -218,7 +244,7 @@ mod tests {
                 properties: Properties::EMPTY,
             });
             let (ids, share) = (IdSet::NONE, ShareId::NONE);
-            let entry = Queued { message, ids, share, qos, retain: false };
+            let entry = Queued { number: 0, message, ids, share, qos, retain: false };
             self.queue.push(entry, paused, &self.store, &mut self.dropped)
         }
 

@@ -40,6 +40,10 @@ impl ReceivedIds {
         }
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = PacketId> {
+        self.0.iter().map(|id| PacketId(*id))
+    }
+
     pub(crate) const fn len(&self) -> usize {
         self.0.len()
     }

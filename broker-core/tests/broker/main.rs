@@ -2,6 +2,7 @@
 
 mod bench;
 mod delivery;
+mod durable;
 mod flow;
 mod limits;
 mod properties;

@@ -10,6 +10,7 @@ use sn_codec::v12::{self, ReturnCode, TopicRef};
 
 use super::arq::{Exchange, Kind, Sort, Then};
 use super::peer::{Peer, SentQos0};
+use super::registry::Standing;
 use super::{After, SnGateway};
 
 impl SnGateway {
@@ -35,15 +36,15 @@ impl SnGateway {
         };
         match regack.return_code {
             ReturnCode::Accepted => {
-                peer.registry.answered(topic_id, true);
+                self.answered_register(key, topic_id, Standing::Known);
                 // One that sleeps by now gets the message in its next visit.
-                if peer.is_listening() {
+                if self.peer(key).is_listening() {
                     self.go_on_named(key, broker);
                 }
             }
             ReturnCode::Congestion => self.pause(now, key, broker),
             ReturnCode::InvalidTopicId | ReturnCode::NotSupported | ReturnCode::Reserved(_) => {
-                peer.registry.answered(topic_id, false);
+                self.answered_register(key, topic_id, Standing::Refused);
                 self.unsubscribe_refused(now, key, topic_id, broker);
                 if let Some(Exchange { kind: Kind::Register { then, .. }, .. }) =
                     self.end_exchange(key)
@@ -52,6 +53,23 @@ impl SnGateway {
                 }
                 self.grant(key, broker);
             }
+        }
+    }
+
+    /// The client has told what it thinks of a name.
+    fn answered_register(&mut self, key: Key<Peer>, topic_id: u16, standing: Standing) {
+        self.set_standing(key, topic_id, standing);
+        let registry = &mut self.peer(key).registry;
+        if !registry.answers_register() {
+            registry.answered();
+            self.record(key);
+        }
+    }
+
+    /// The client has answered a message of this sort.
+    fn understands(&mut self, key: Key<Peer>, sort: Sort) {
+        if self.peer(key).understands.add(sort) {
+            self.record(key);
         }
     }
 
@@ -92,7 +110,7 @@ impl SnGateway {
     ) {
         match return_code {
             ReturnCode::Accepted if sort.qos == QoS::AtLeastOnce => {
-                self.peer(key).understands.add(sort);
+                self.understands(key, sort);
                 self.tell_ack(now, key, AckKind::PubAck, id, broker);
                 self.complete(key, broker);
             }
@@ -103,6 +121,7 @@ impl SnGateway {
             ReturnCode::NotSupported | ReturnCode::Reserved(_) if dup => {
                 // It may be DUP that it does not understand: once without.
                 self.peer(key).quirks.no_dup = true;
+                self.record(key);
                 self.send_again(key, id, false, broker);
             }
             ReturnCode::NotSupported | ReturnCode::Reserved(_) => self.give_up(key, broker),
@@ -138,7 +157,7 @@ impl SnGateway {
             return;
         }
         if let Some(sort) = sort {
-            peer.understands.add(sort);
+            self.understands(key, sort);
         }
         self.tell_ack(now, key, AckKind::PubRec, id, broker);
     }

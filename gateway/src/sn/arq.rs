@@ -93,8 +93,19 @@ pub(super) struct Sort {
 pub(super) struct Sorts(u8);
 
 impl Sorts {
-    pub(super) const fn add(&mut self, sort: Sort) {
+    /// Returns whether it is a new one.
+    pub(super) const fn add(&mut self, sort: Sort) -> bool {
+        let is_new = !self.has(sort);
         self.0 |= Self::bit(sort);
+        is_new
+    }
+
+    pub(super) const fn octet(self) -> u8 {
+        self.0
+    }
+
+    pub(super) const fn from_octet(octet: u8) -> Self {
+        Self(octet)
     }
 
     const fn has(self, sort: Sort) -> bool {
@@ -229,6 +240,10 @@ impl SnGateway {
     }
 
     pub(super) fn exchange_timed_out(&mut self, now: Now, key: Key<Peer>, broker: &mut Broker) {
+        if self.waits_for_record(key) {
+            self.go_on_waiting(now, key, broker);
+            return;
+        }
         let times = self.retry(key).times;
         let Some(exchange) = &mut self.peer(key).exchange else { return };
         exchange.timer = None;
@@ -241,6 +256,40 @@ impl SnGateway {
         } else {
             exchange.rounds = exchange.rounds.saturating_add(1);
             self.repetitions_used_up(now, key, broker);
+        }
+    }
+
+    /// Whether what the client is to answer has not left, as the topic id that it tells or uses is
+    /// not durable yet.
+    fn waits_for_record(&self, key: Key<Peer>) -> bool {
+        let peer = self.peers.get(key).expect("a peer that is talked to");
+        let id = match peer.exchange.as_ref().map(|exchange| &exchange.kind) {
+            Some(
+                Kind::Register { topic_id: id, .. }
+                | Kind::Publish { topic: TopicRef::Normal(id), .. },
+            ) => *id,
+            Some(Kind::Publish { .. } | Kind::Release { .. } | Kind::Pause) | None => return false,
+        };
+        !self.recorder.is_durable(peer.registry.batch_of(id))
+    }
+
+    /// The disk is slower than the client would be, or full. A message of QoS 0 is not worth the
+    /// wait, and a visit ends without the others, which come first in the next one.
+    fn go_on_waiting(&mut self, now: Now, key: Key<Peer>, broker: &mut Broker) {
+        let exchange = self.peer(key).exchange.take_if(|exchange| {
+            exchange.timer = None;
+            matches!(exchange.kind, Kind::Register { then: Then::Qos0 { .. }, .. })
+        });
+        let is_over = exchange.is_some();
+        if let Some(Exchange { kind: Kind::Register { then, .. }, .. }) = exchange {
+            self.charge(key);
+            self.drop_unnamed(key, then, broker);
+        }
+        match self.peer(key).state {
+            State::Active if is_over => self.grant(key, broker),
+            State::Active => self.arm(now, key),
+            State::Awake { .. } => self.finish_visit(key),
+            State::Asleep { .. } | State::Gone => {}
         }
     }
 
@@ -272,6 +321,11 @@ impl SnGateway {
 
     /// Sends what waits once more, at once, as the client is there again.
     pub(super) fn retransmit(&mut self, now: Now, key: Key<Peer>, broker: &mut Broker) {
+        let is_stalled = self.peer(key).exchange.as_ref().is_some_and(Exchange::is_stalled);
+        if self.waits_for_record(key) && !is_stalled {
+            // It is on its way, and the wait has its bound already.
+            return;
+        }
         self.stall_exchange(key);
         if let Some(exchange) = &mut self.peer(key).exchange {
             exchange.begin_anew();
@@ -290,6 +344,10 @@ impl SnGateway {
 
     /// Sends the message of the exchange once more.
     fn repeat(&mut self, now: Now, key: Key<Peer>, broker: &mut Broker) {
+        if self.waits_for_record(key) {
+            self.arm(now, key);
+            return;
+        }
         let peer = self.peers.get(key).expect("a peer that is talked to");
         let Some(exchange) = &peer.exchange else { return };
         match exchange.kind {
@@ -369,7 +427,7 @@ impl SnGateway {
         match exchange.kind {
             Kind::Publish { id, .. } | Kind::Release { id } => broker.abandon(link, id),
             Kind::Register { topic_id, then, .. } => {
-                peer.registry.set_standing(topic_id, Standing::Refused);
+                self.set_standing(key, topic_id, Standing::Refused);
                 self.drop_unnamed(key, then, broker);
             }
             Kind::Pause => {}
@@ -418,12 +476,15 @@ impl SnGateway {
     }
 
     fn send_register(&mut self, key: Key<Peer>, topic_id: u16, msg_id: u16) {
-        let Self { peers, names, nodes, outbox, stats, .. } = self;
+        let Self { peers, names, nodes, outbox, recorder, stats, .. } = self;
         let peer = peers.get(key).expect("a peer that is talked to");
         let (Some(path), Some(name)) = (peer.path, peer.registry.name(topic_id)) else { return };
         let topic_name = names.get(name).as_str().as_bytes();
         let register = v12::Register { topic_id, msg_id: MsgId(msg_id), topic_name };
         stats.registers_sent += 1;
-        outbox.push(path, nodes.octets(path.address.node), 0, &v12::Packet::from(register));
+        let node = nodes.octets(path.address.node);
+        let batch = peer.registry.batch_of(topic_id);
+        let outbox = recorder.outbox_for(batch, outbox);
+        outbox.push(path, node, 0, &v12::Packet::from(register));
     }
 }

@@ -85,6 +85,11 @@ impl Handshake {
         self.connected_as
     }
 
+    /// Whether the session is to outlive the link.
+    pub(super) const fn outlives_link(&self) -> bool {
+        !self.connected_as.clean_session && !self.is_anonymous
+    }
+
     pub(super) const fn timer(&self) -> Option<TimerId> {
         self.timer
     }
@@ -323,17 +328,22 @@ impl SnGateway {
         let handshake = self.handshakes.get_mut(key).expect("a handshake that is there");
         handshake.stage = Stage::Confirming;
         handshake.timer = None;
-        if let Some(owner) = self.by_client_id.get(handshake.client_id.as_str()) {
-            let owner = self.peers.get_mut(*owner).expect("known by its client id");
-            owner.reconnecting = Some(key);
+        let outlives_link = handshake.outlives_link();
+        if let Some(owner) = self.by_client_id.get(handshake.client_id.as_str()).copied() {
+            self.peer(owner).reconnecting = Some(key);
+            if outlives_link {
+                // The broker keeps the session from here on, and what the client learnt before has
+                // to be kept with it.
+                self.keep(owner);
+            }
         }
+        let handshake = self.handshakes.get(key).expect("a handshake that is there");
         let ConnectedAs { clean_session, keep_alive_s, .. } = handshake.connected_as;
-        let ends_with_link = clean_session || handshake.is_anonymous;
         let connect = Connect {
             dialect: Dialect::MqttSn12,
             client_id: &handshake.client_id,
             clean_start: clean_session,
-            session_expiry_s: if ends_with_link { 0 } else { u32::MAX },
+            session_expiry_s: if outlives_link { u32::MAX } else { 0 },
             keep_alive: Some(keep_alive(keep_alive_s, self.settings.idle_timeout)),
             will: match &handshake.will {
                 WillPlan::Keep if clean_session => ConnectWill::None,
@@ -377,7 +387,7 @@ impl SnGateway {
             return;
         }
         let known = self.by_client_id.get(client_id).copied();
-        let key = known.unwrap_or_else(|| self.enter(client_id, path));
+        let key = known.unwrap_or_else(|| self.enter(client_id, path.address.host()));
         self.bind(key, path);
         self.begin_connection(key, link, &handshake, ack.session_present);
         info!(
@@ -469,7 +479,7 @@ impl SnGateway {
 
 /// Silence after which an active client counts as lost: one and a half keep-alives (SN-091, SN-104,
 /// D7). Keep alive 0 asks for none, but nobody is kept for ever (17.13).
-fn keep_alive(keep_alive_s: u16, idle_timeout: Duration) -> Duration {
+pub(super) fn keep_alive(keep_alive_s: u16, idle_timeout: Duration) -> Duration {
     match keep_alive_s {
         0 => idle_timeout,
         seconds => sleep::with_tolerance(seconds),

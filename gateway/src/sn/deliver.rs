@@ -9,6 +9,8 @@ use sn_codec::v12::{Publish, TopicRef};
 
 use super::arq::{Kind, Sort, Then};
 use super::peer::{Peer, SentQos0};
+use super::recorder::Batch;
+use super::registry::Standing;
 use super::topics::Choice;
 use super::{After, SnGateway};
 
@@ -36,7 +38,7 @@ impl SnGateway {
                 Flow::Hold
             }
             Choice::Register => {
-                let Ok(topic_id) = self.assign(key, topic) else {
+                let Ok(topic_id) = self.assign(key, topic, Standing::Unknown) else {
                     return self.drop_delivery(key, delivery);
                 };
                 let then = if delivery.qos == QoS::AtMostOnce {
@@ -102,10 +104,16 @@ impl SnGateway {
     }
 
     fn send_publish(&mut self, key: Key<Peer>, publish: &Publish<'_>) {
-        let Self { peers, nodes, outbox, .. } = self;
+        let Self { peers, nodes, outbox, recorder, .. } = self;
         let peer = peers.get(key).expect("a peer that is talked to");
+        let batch = match publish.topic {
+            // It must not overtake what tells the client of the id.
+            TopicRef::Normal(id) => peer.registry.batch_of(id),
+            TopicRef::Predefined(_) | TopicRef::Short(_) | TopicRef::Reserved(_) => Batch::NONE,
+        };
         if let Some(path) = peer.path {
-            outbox.push_publish(path, nodes.octets(path.address.node), publish);
+            let node = nodes.octets(path.address.node);
+            recorder.outbox_for(batch, outbox).push_publish(path, node, publish);
         }
     }
 

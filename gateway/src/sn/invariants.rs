@@ -77,6 +77,7 @@ impl SnGateway {
             State::Active | State::Asleep { .. } => {}
         }
         assert!(!is_waited_for || peer.is_listening(), "only who listens is waited for");
+        assert!(self.is_recorded(peer), "what is kept of {} is what is so", peer.client_id);
         assert_eq!(peer.memory(), peer.charged, "memory of {}", peer.client_id);
         let reconnects = peer.reconnecting.map(|key| self.handshakes.get(key).map(|h| h.stage()));
         assert!(matches!(reconnects, None | Some(Some(Stage::Confirming))), "the CONNECT is there");

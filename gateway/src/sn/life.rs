@@ -1,5 +1,7 @@
 //! From the first connection of a client to the end of its session.
 
+use std::net::IpAddr;
+
 use broker_core::Broker;
 use broker_core::api::LinkId;
 use broker_core::key::Key;
@@ -17,10 +19,10 @@ use super::{Owner, SnGateway};
 
 impl SnGateway {
     /// A client that was not known before.
-    pub(super) fn enter(&mut self, client_id: &str, path: Path) -> Key<Peer> {
+    pub(super) fn enter(&mut self, client_id: &str, host: IpAddr) -> Key<Peer> {
         let id_offset = self.rng.u16(..MSG_ID_MAX);
         let quirks = self.settings.quirks.get(client_id).copied().unwrap_or_default();
-        let key = self.peers.insert(Peer::new(client_id, path.address.host(), quirks, id_offset));
+        let key = self.peers.insert(Peer::new(client_id, host, quirks, id_offset));
         self.usage.gone += 1;
         self.by_client_id.insert(client_id.into(), key);
         key
@@ -35,6 +37,9 @@ impl SnGateway {
         session_present: bool,
     ) {
         self.end_exchange(key);
+        if !session_present {
+            self.forget_records(key);
+        }
         self.by_link.insert(link, Owner::Peer(key));
         self.set_state(key, State::Active);
         let Self { peers, names, settings, .. } = self;
@@ -60,6 +65,9 @@ impl SnGateway {
             peer.inbound = Inbound::default();
             peer.understands = Sorts::default();
             peer.quirks = settings.quirks.get(&*peer.client_id).copied().unwrap_or_default();
+        }
+        if handshake.outlives_link() {
+            self.keep(key);
         }
         self.charge(key);
     }
@@ -93,11 +101,13 @@ impl SnGateway {
         peer.last_qos0 = None;
         self.by_link.remove(&link);
         self.leave_address(key);
+        self.record(key);
         self.charge(key);
     }
 
     /// Forgets a client whose session has ended.
     pub(super) fn forget(&mut self, key: Key<Peer>) {
+        self.forget_records(key);
         let Some(mut peer) = self.peers.remove(key) else { return };
         assert!(!peer.is_connected(), "a client that is connected has a session");
         self.usage.gone -= 1;
@@ -151,8 +161,11 @@ impl SnGateway {
     pub(super) fn hear(&mut self, now: Now, key: Key<Peer>, path: Path, broker: &mut Broker) {
         let peer = self.peer(key);
         peer.is_asked = false;
-        peer.path = Some(path);
         let link = peer.link;
+        if peer.path.replace(path) != Some(path) {
+            // It knows us by another address of ours.
+            self.record(key);
+        }
         broker.touch(now, link);
     }
 }

@@ -4,7 +4,9 @@
 //! [`SnGateway::handle_timeout`], what the broker has for its links goes in with
 //! [`SnGateway::handle_outgoing`], [`SnGateway::handle_close`] and
 //! [`SnGateway::handle_session_end`], and datagrams come out of [`SnGateway::poll_transmit`]. After
-//! a round of outputs [`SnGateway::settle`] lets it tell the broker what follows.
+//! a round of outputs [`SnGateway::settle`] lets it tell the broker what follows. What is to
+//! outlive the process leaves with [`SnGateway::take_journal`], and comes back with
+//! [`SnGateway::restore`].
 //!
 //! ```text
 //!             CONNECT … CONNACK                DISCONNECT(d)               PINGREQ
@@ -31,7 +33,10 @@ mod outbox;
 mod peer;
 mod publish;
 mod receive;
+mod record;
+mod recorder;
 mod registry;
+mod restore;
 mod settings;
 mod sleep;
 mod stats;
@@ -66,6 +71,8 @@ use limiter::{Meter, Rate, SourceMeters};
 use names::Names;
 use outbox::Outbox;
 use peer::Peer;
+use recorder::Recorder;
+use restore::Restoring;
 
 /// Timers looked at in one call of [`SnGateway::handle_timeout`].
 const TIMEOUT_STEPS: u32 = 512;
@@ -85,6 +92,9 @@ pub struct SnGateway {
     nodes: Nodes,
     timers: TimerWheel<Timer>,
     outbox: Outbox,
+    recorder: Recorder,
+    /// Set while records come back.
+    restoring: Option<Box<Restoring>>,
     /// What the broker has to be told that could not be told where it came up.
     after: Vec<After>,
     /// The broker's word on its memory, as of the last [`SnGateway::settle`].
@@ -158,6 +168,8 @@ impl SnGateway {
             nodes: Nodes::new(settings.nodes_per_forwarder, seed ^ 0x25),
             timers,
             outbox: Outbox::default(),
+            recorder: Recorder::new(settings.is_durable, seed ^ 0x29),
+            restoring: None,
             after: Vec::new(),
             is_out_of_memory: false,
             unknown_senders: SourceMeters::new(unknown_rate, seed ^ 0x26),
@@ -224,6 +236,7 @@ impl SnGateway {
     /// before.
     pub fn handle_session_end(&mut self, client_id: &str) {
         let Some(key) = self.by_client_id.get(client_id).copied() else { return };
+        self.forget_records(key);
         let peer = self.peers.get_mut(key).expect("known by its client id");
         peer.registry.clear(&mut self.names);
         peer.predefined = Vec::new();
@@ -273,7 +286,7 @@ impl SnGateway {
             }
         }
         self.is_out_of_memory = broker.is_out_of_memory();
-        self.stats.datagrams_dropped = self.outbox.dropped();
+        self.stats.datagrams_dropped = self.outbox.dropped() + self.recorder.dropped();
     }
 
     /// Tells every client that listens that the gateway goes: it will have to connect again.
@@ -305,7 +318,8 @@ impl SnGateway {
                 + self.handshakes.memory()
                 + self.names.memory()
                 + self.nodes.memory()
-                + self.outbox.memory(),
+                + self.outbox.memory()
+                + self.recorder.memory(),
             ..self.usage
         }
     }

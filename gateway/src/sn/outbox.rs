@@ -6,24 +6,29 @@ use sn_codec::forward;
 use sn_codec::v12::{Packet, Publish};
 
 use super::address::{Destination, Path, PortId, Transmit};
+use super::recorder::Batch;
 
 /// Memory kept when everything has been sent.
 const IDLE_CAPACITY_MAX: usize = 1 << 20;
 
-/// Octets that may wait. They are taken out every turn, so more of them means that nobody does; a
-/// datagram that is dropped then is one that the network could have lost.
+/// Octets that may wait, with what belongs to them. They are taken out every turn, so more of them
+/// means that nobody does; a datagram that is dropped then is one that the network could have lost.
 const OCTETS_MAX: usize = 16 << 20;
 
 #[derive(Debug)]
 struct Entry {
+    batch: Batch,
     port: PortId,
     to: Destination,
     end: usize,
 }
 
 /// What is to be sent, in order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outbox {
+    octets_max: usize,
+    /// The batch that what is queued from now on rests on.
+    batch: Batch,
     octets: Vec<u8>,
     entries: VecDeque<Entry>,
     /// Where the next datagram to be lent begins.
@@ -32,7 +37,25 @@ pub(super) struct Outbox {
     dropped: u64,
 }
 
+impl Default for Outbox {
+    fn default() -> Self {
+        Self::with_room(OCTETS_MAX)
+    }
+}
+
 impl Outbox {
+    /// An outbox for so many octets.
+    pub(super) const fn with_room(octets_max: usize) -> Self {
+        Self {
+            octets_max,
+            batch: Batch::NONE,
+            octets: Vec::new(),
+            entries: VecDeque::new(),
+            start: 0,
+            dropped: 0,
+        }
+    }
+
     /// Queues a message to a peer. Behind a forwarder it is wrapped (SN-029), which is then asked
     /// to broadcast it within `radius` hops if that is not 0.
     pub(super) fn push(&mut self, path: Path, node: &[u8], radius: u8, packet: &Packet<'_>) {
@@ -52,9 +75,31 @@ impl Outbox {
         self.write(port, Destination::Groups, packet.encoded_len(), encode);
     }
 
+    /// Queues a datagram that waited elsewhere.
+    pub(super) fn pass_on(&mut self, transmit: &Transmit<'_>) {
+        let Transmit { port, to, octets } = *transmit;
+        self.write(port, to, octets.len(), |out| {
+            out.copy_from_slice(octets);
+            true
+        });
+    }
+
+    /// What is queued from now on rests on this batch.
+    pub(super) const fn set_batch(&mut self, batch: Batch) {
+        self.batch = batch;
+    }
+
+    /// The next datagram, if it rests on nothing later than this batch.
+    pub(super) fn pop_upto(&mut self, batch: Batch) -> Option<Transmit<'_>> {
+        if self.entries.front().is_some_and(|entry| entry.batch > batch) {
+            return None;
+        }
+        self.pop()
+    }
+
     /// The next datagram. When all have been lent the buffer begins anew.
     pub(super) fn pop(&mut self) -> Option<Transmit<'_>> {
-        let Some(Entry { port, to, end }) = self.entries.pop_front() else {
+        let Some(Entry { port, to, end, .. }) = self.entries.pop_front() else {
             self.octets.clear();
             self.octets.shrink_to(IDLE_CAPACITY_MAX);
             self.start = 0;
@@ -97,18 +142,24 @@ impl Outbox {
         len: usize,
         encode: impl FnOnce(&mut [u8]) -> bool,
     ) {
-        if self.octets.len() + len > OCTETS_MAX {
+        if self.start > 0 && !self.has_room(len) {
             self.compact();
         }
         let start = self.octets.len();
         let end = start + len;
-        if end > OCTETS_MAX {
+        if !self.has_room(len) {
             self.dropped += 1;
             return;
         }
         self.octets.resize(end, 0);
         assert!(encode(&mut self.octets[start..]), "what the gateway says can be encoded");
-        self.entries.push_back(Entry { port, to, end });
+        self.entries.push_back(Entry { batch: self.batch, port, to, end });
+    }
+
+    /// Whether a datagram of this length fits, with what it takes to know where it goes.
+    fn has_room(&self, len: usize) -> bool {
+        let entries = (self.entries.len() + 1) * size_of::<Entry>();
+        self.octets.len() + len + entries <= self.octets_max
     }
 
     /// Lets go what was lent, should the buffer never have been emptied to its end.

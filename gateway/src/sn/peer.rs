@@ -12,6 +12,7 @@ use super::arq::{Exchange, Sorts};
 use super::connect::Handshake;
 use super::inbound::Inbound;
 use super::limiter::Meter;
+use super::recorder::Kept;
 use super::registry::Registry;
 use super::settings::Quirks;
 
@@ -67,6 +68,8 @@ pub(super) struct Peer {
     /// Messages that this visit is over with.
     pub(super) collected: u32,
     pub(super) inbound: Inbound,
+    /// Its record.
+    pub(super) kept: Kept,
     /// Memory that is accounted for it.
     pub(super) charged: usize,
 }
@@ -132,6 +135,7 @@ impl Peer {
             owes_pingresp: false,
             collected: 0,
             inbound: Inbound::default(),
+            kept: Kept::default(),
             charged: 0,
         }
     }

@@ -52,7 +52,7 @@ impl SnGateway {
         broker.handle(now, link, Incoming::Publish(say(publish, topic, publish.data)));
         if let TopicRef::Normal(id) = publish.topic {
             // Who uses an id knows it (SN-059).
-            self.peer(key).registry.set_standing(id, Standing::Known);
+            self.set_standing(key, id, Standing::Known);
         }
     }
 

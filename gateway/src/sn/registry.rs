@@ -5,13 +5,16 @@
 //! knows of its ids in its present connection is remembered, so that a name is registered with it
 //! no more often than needed (SN-059).
 
+use std::collections::BTreeSet;
+
 use broker_core::topic::TopicName;
 
 use super::names::{NameId, Names};
+use super::recorder::Batch;
 
 /// The numbers that may be given out: 0x0000 and 0xFFFF are reserved (SN-012).
-const FIRST: u16 = 0x0001;
-const LAST: u16 = 0xFFFE;
+pub(super) const FIRST: u16 = 0x0001;
+pub(super) const LAST: u16 = 0xFFFE;
 
 /// Octets of names that a client may have for each id that it may have. Names are shorter than
 /// that, nearly all of them; without a bound a client could make each as long as a datagram.
@@ -45,6 +48,11 @@ pub(super) struct Registry {
     name_bytes: usize,
     /// Whether the client has ever answered a REGISTER, so that it can.
     answers_register: bool,
+    /// Counts the connections of the session.
+    connection: u32,
+    /// Where new ids were recorded last, and the lowest id of those that were not durable then.
+    recorded_in: Batch,
+    new_from: u16,
 }
 
 /// No id is left for this client.
@@ -52,13 +60,14 @@ pub(super) struct Registry {
 pub(super) struct Exhausted;
 
 impl Registry {
-    /// The id of a name, given out if the name has none yet (SN-055). `is_predefined` tells numbers
-    /// that must not be given out.
+    /// The id of a name, given out if the name has none yet (SN-055); a new one stands as
+    /// `standing`. `is_predefined` tells numbers that must not be given out.
     pub(super) fn assign(
         &mut self,
         topic: TopicName<'_>,
         names: &mut Names,
         ids_max: u16,
+        standing: Standing,
         is_predefined: impl Fn(u16) -> bool,
     ) -> Result<u16, Exhausted> {
         if let Some((id, _)) = self.find(topic, names) {
@@ -78,7 +87,7 @@ impl Registry {
         }
         let name = names.keep(topic);
         let position = u16::try_from(self.entries.len()).map_err(|_| Exhausted)?;
-        self.entries.push(Entry { name, id, standing: Standing::Unknown });
+        self.entries.push(Entry { name, id, standing });
         let place = self.by_name.partition_point(|(other, _)| *other < name);
         self.by_name.insert(place, (name, position));
         self.name_bytes = name_bytes;
@@ -102,16 +111,15 @@ impl Registry {
         self.position(id).map(|position| self.entries[position].standing)
     }
 
-    pub(super) fn set_standing(&mut self, id: u16, standing: Standing) {
-        if let Some(position) = self.position(id) {
-            self.entries[position].standing = standing;
-        }
+    /// Returns whether the id stood otherwise before.
+    pub(super) fn set_standing(&mut self, id: u16, standing: Standing) -> bool {
+        let Some(position) = self.position(id) else { return false };
+        core::mem::replace(&mut self.entries[position].standing, standing) != standing
     }
 
     /// The client answered a REGISTER.
-    pub(super) fn answered(&mut self, id: u16, is_accepted: bool) {
+    pub(super) const fn answered(&mut self) {
         self.answers_register = true;
-        self.set_standing(id, if is_accepted { Standing::Known } else { Standing::Refused });
     }
 
     pub(super) const fn answers_register(&self) -> bool {
@@ -121,6 +129,7 @@ impl Registry {
     /// A new connection in the same session: ids stay, but whether the client still knows them will
     /// have to show (SN-059). What it refused, it refused for the session.
     pub(super) fn begin_connection(&mut self) {
+        self.connection = self.connection.wrapping_add(1);
         for entry in &mut self.entries {
             entry.standing = match entry.standing {
                 Standing::Refused => Standing::Refused,
@@ -134,6 +143,81 @@ impl Registry {
         for entry in core::mem::take(self).entries {
             names.release(entry.name);
         }
+    }
+
+    /// The number of the present connection in its session.
+    pub(super) const fn connection(&self) -> u32 {
+        self.connection
+    }
+
+    /// All ids, in their order.
+    pub(super) fn ids(&self) -> impl Iterator<Item = u16> {
+        self.entries.iter().map(|entry| entry.id)
+    }
+
+    /// The batch that an id became durable with, or is to; 0 is the batch of one that was before.
+    pub(super) const fn batch_of(&self, id: u16) -> Batch {
+        if id < self.new_from { Batch::NONE } else { self.recorded_in }
+    }
+
+    /// A new id was recorded. Ids are given out upwards, so a range and the batch of its latest
+    /// tell of all: the earlier ones among them wait a little longer than they would have to.
+    pub(super) const fn new_recorded_in(&mut self, id: u16, batch: Batch, are_durable: bool) {
+        if are_durable {
+            self.new_from = id;
+        }
+        self.recorded_in = batch;
+    }
+
+    /// All ids were recorded.
+    pub(super) const fn all_recorded_in(&mut self, batch: Batch) {
+        (self.new_from, self.recorded_in) = (FIRST, batch);
+    }
+
+    /// Where new ids were recorded last.
+    pub(super) const fn recorded_in(&self) -> Batch {
+        self.recorded_in
+    }
+
+    /// The ids that were kept come next, in any order.
+    pub(super) const fn begin_restore(&mut self, connection: u32, answers_register: bool) {
+        self.connection = connection;
+        self.answers_register = answers_register;
+    }
+
+    /// Takes an id that was kept.
+    pub(super) fn restore(
+        &mut self,
+        id: u16,
+        name: NameId,
+        topic: TopicName<'_>,
+        standing: Standing,
+    ) {
+        self.entries.push(Entry { name, id, standing });
+        self.name_bytes += topic.as_str().len();
+    }
+
+    /// All ids have come. Returns those whose name has another one; there are none unless somebody
+    /// else wrote the records.
+    pub(super) fn finish_restore(&mut self, names: &Names) -> Vec<(u16, NameId)> {
+        self.entries.sort_unstable_by_key(|entry| entry.id);
+        self.by_name.clear();
+        let mut doubled = Vec::new();
+        let mut seen = BTreeSet::new();
+        self.entries.retain(|entry| {
+            let is_first = seen.insert(entry.name);
+            if !is_first {
+                doubled.push((entry.id, entry.name));
+            }
+            is_first
+        });
+        for (_, name) in &doubled {
+            self.name_bytes -= names.get(*name).as_str().len();
+        }
+        let positions = self.entries.iter().zip(0..=u16::MAX);
+        self.by_name.extend(positions.map(|(entry, position)| (entry.name, position)));
+        self.by_name.sort_unstable();
+        doubled
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -163,7 +247,7 @@ mod tests {
     fn ids_count_upwards_and_a_name_keeps_its_own() {
         let (mut names, mut registry) = (Names::new(1), Registry::default());
         let mut assign = |registry: &mut Registry, text| {
-            registry.assign(name(text), &mut names, 3, |id| id == 2)
+            registry.assign(name(text), &mut names, 3, Standing::Unknown, |id| id == 2)
         };
         assert_eq!(assign(&mut registry, "a"), Ok(1));
         assert_eq!(assign(&mut registry, "b"), Ok(3), "2 is a predefined number");
@@ -178,10 +262,12 @@ mod tests {
         let (mut names, mut registry) = (Names::new(1), Registry::default());
         for expected in FIRST..=LAST {
             let text = format!("{expected:x}");
-            let id = registry.assign(name(&text), &mut names, u16::MAX, |_| false);
+            let id =
+                registry.assign(name(&text), &mut names, u16::MAX, Standing::Unknown, |_| false);
             assert_eq!(id, Ok(expected));
         }
-        let more = registry.assign(name("more"), &mut names, u16::MAX, |_| false);
+        let more =
+            registry.assign(name("more"), &mut names, u16::MAX, Standing::Unknown, |_| false);
         assert_eq!(more, Err(Exhausted));
         assert_eq!((registry.name(0x0000), registry.name(0xFFFF)), (None, None));
         for id in [FIRST, 0x1234, LAST] {
@@ -195,7 +281,7 @@ mod tests {
         let (mut names, mut registry) = (Names::new(1), Registry::default());
         let assigned = (0..100).take_while(|n| {
             let text = format!("{n:01000}");
-            registry.assign(name(&text), &mut names, 100, |_| false).is_ok()
+            registry.assign(name(&text), &mut names, 100, Standing::Unknown, |_| false).is_ok()
         });
         assert_eq!(assigned.count(), 25);
     }
@@ -203,12 +289,14 @@ mod tests {
     #[test]
     fn what_the_client_knows_is_forgotten_with_the_connection_and_the_ids_are_not() {
         let (mut names, mut registry) = (Names::new(1), Registry::default());
-        let mut assign =
-            |registry: &mut Registry, text| registry.assign(name(text), &mut names, 9, |_| false);
+        let mut assign = |registry: &mut Registry, text| {
+            registry.assign(name(text), &mut names, 9, Standing::Unknown, |_| false)
+        };
         let known = assign(&mut registry, "a").expect("there is room");
         let refused = assign(&mut registry, "b").expect("there is room");
-        registry.answered(known, true);
-        registry.answered(refused, false);
+        assert!(registry.set_standing(known, Standing::Known));
+        assert!(!registry.set_standing(known, Standing::Known));
+        registry.set_standing(refused, Standing::Refused);
         assert_eq!(registry.find(name("a"), &names), Some((known, Standing::Known)));
         registry.begin_connection();
         assert_eq!(registry.find(name("a"), &names), Some((known, Standing::Unknown)));

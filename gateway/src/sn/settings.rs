@@ -70,6 +70,8 @@ pub struct Settings {
     pub predefined_for: BTreeMap<String, BTreeMap<u16, TopicBuf>>,
     /// What single clients need.
     pub quirks: BTreeMap<String, Quirks>,
+    /// Whether clients are recorded, so that they outlive the process.
+    pub is_durable: bool,
 }
 
 /// A repetition policy.

@@ -34,10 +34,18 @@ impl SnGateway {
         disconnect: &v12::Disconnect,
         broker: &mut Broker,
     ) {
-        self.send_to(key, v12::Disconnect { duration_s: None });
+        let answer = v12::Disconnect { duration_s: None };
         match disconnect.duration_s {
-            None | Some(0) => self.leave(now, key, broker),
-            Some(duration_s) => self.fall_asleep(key, duration_s, broker),
+            None | Some(0) => {
+                self.send_to(key, answer);
+                self.leave(now, key, broker);
+            }
+            Some(duration_s) => {
+                self.fall_asleep(key, duration_s, broker);
+                // It turns its radio off, sure to be known when it comes back.
+                let batch = self.peer(key).kept.batch;
+                self.promise(key, batch, answer);
+            }
         }
     }
 
@@ -61,6 +69,7 @@ impl SnGateway {
         peer.owes_pingresp = false;
         broker.set_credit(peer.link, Credit::Paused);
         broker.set_keep_alive(peer.link, Some(with_tolerance(duration_s)));
+        self.record(key);
     }
 
     /// PINGREQ from an address that a client is bound to (12.2, D6, SN-084).

@@ -11,6 +11,7 @@ use broker_core::topic::{TopicFilter, TopicName};
 use sn_codec::v12::{self, ReturnCode, TopicSelector};
 
 use super::peer::Peer;
+use super::recorder::Batch;
 use super::registry::{Exhausted, Standing};
 use super::settings::Quirks;
 use super::{SnGateway, msg_id, return_code};
@@ -97,7 +98,7 @@ impl SnGateway {
         filter: TopicFilter<'_>,
     ) -> Result<u32, (u16, ReturnCode)> {
         let Ok(topic) = TopicName::new(filter.as_str()) else { return Ok(0) };
-        match self.assign(key, topic) {
+        match self.assign(key, topic, Standing::Unknown) {
             Ok(id) => Ok(u32::from(id)),
             Err(Exhausted) => Err((0, ReturnCode::Congestion)),
         }
@@ -113,19 +114,17 @@ impl SnGateway {
     ) {
         let reason = reasons.first().copied().unwrap_or(ReasonCode::Unspecified);
         let told = u16::try_from(token & u32::from(u16::MAX)).expect("masked");
-        let peer = self.peer(key);
-        let mut topic_id = 0;
+        let (mut topic_id, mut batch) = (0, Batch::NONE);
         if !reason.is_error() {
             topic_id = told;
             if token & IS_PREDEFINED != 0 {
-                if !peer.predefined.contains(&told) {
-                    peer.predefined.push(told);
-                }
-                topic_id = swapped(told, peer.quirks);
+                topic_id = swapped(told, self.peer(key).quirks);
+                self.remember_predefined(key, told);
             } else if token & IS_SHORT == 0 {
-                peer.registry.set_standing(told, Standing::Known);
+                self.set_standing(key, told, Standing::Known);
+                // The broker may have had nothing to wait for: the subscription was there already.
+                batch = self.peer(key).registry.batch_of(told);
             }
-            self.charge(key);
         }
         // Granted QoS and reason code are one number; a refusal grants nothing (SN-022).
         let qos = match reason as u8 {
@@ -134,7 +133,8 @@ impl SnGateway {
             _ => sn_codec::QoS::AtMostOnce,
         };
         let return_code = return_code(reason);
-        self.send_to(key, v12::Suback { qos, topic_id, msg_id: msg_id(id), return_code });
+        let suback = v12::Suback { qos, topic_id, msg_id: msg_id(id), return_code };
+        self.promise(key, batch, suback);
     }
 
     /// UNSUBSCRIBE: acknowledged whatever it names (SN-074).
@@ -168,7 +168,26 @@ impl SnGateway {
         let request = Unsubscribe { id, token: 0, filters: &filters };
         broker.handle(now, link, Incoming::Unsubscribe(request));
         if let Some(id) = predefined {
-            self.peer(key).predefined.retain(|held| *held != id);
+            self.forget_predefined(key, id);
+        }
+    }
+
+    /// A client subscribed by a predefined id.
+    fn remember_predefined(&mut self, key: Key<Peer>, id: u16) {
+        let peer = self.peer(key);
+        if !peer.predefined.contains(&id) {
+            peer.predefined.push(id);
+            self.record(key);
+            self.charge(key);
+        }
+    }
+
+    /// It does so no more.
+    pub(super) fn forget_predefined(&mut self, key: Key<Peer>, id: u16) {
+        let peer = self.peer(key);
+        if peer.predefined.contains(&id) {
+            peer.predefined.retain(|held| *held != id);
+            self.record(key);
         }
     }
 

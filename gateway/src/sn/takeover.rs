@@ -115,6 +115,7 @@ impl SnGateway {
         self.break_visit(key);
         self.stall_exchange(key);
         self.peer(key).path = None;
+        self.record(key);
     }
 
     /// PINGREQ with the id of a client that is not bound to the address it came from: a sleeping
@@ -143,6 +144,7 @@ impl SnGateway {
         // It is the same device, so nobody is told at its old address.
         self.leave_address(key);
         self.bind(key, path);
+        self.record(key);
         self.hear(now, key, path, broker);
         self.peer(key).untouched = false;
         self.wake(now, key, broker);

@@ -47,11 +47,13 @@ impl SnGateway {
         own.or_else(|| self.settings.predefined.get(&id)).map(TopicBuf::as_name)
     }
 
-    /// The normal id of a name, given out if it has none yet and there is memory for it.
+    /// The normal id of a name, given out if it has none yet and there is memory for it; then it
+    /// stands as `standing`.
     pub(super) fn assign(
         &mut self,
         key: Key<Peer>,
         topic: TopicName<'_>,
+        standing: Standing,
     ) -> Result<u16, Exhausted> {
         let Self { peers, names, settings, usage, .. } = self;
         let peer = peers.get_mut(key).expect("a peer that is talked to");
@@ -62,10 +64,23 @@ impl SnGateway {
         let is_predefined = |id| {
             settings.predefined.contains_key(&id) || own.is_some_and(|own| own.contains_key(&id))
         };
-        let id = peer.registry.assign(topic, names, settings.topic_ids_max, is_predefined);
+        let ids_max = settings.topic_ids_max;
+        let before = peer.registry.len();
+        let id = peer.registry.assign(topic, names, ids_max, standing, is_predefined);
+        let is_new = peer.registry.len() > before;
         usage.topic_ids_max = usage.topic_ids_max.max(peer.registry.len());
+        if let (true, Ok(id)) = (is_new, id) {
+            self.record_new_id(key, id);
+        }
         self.charge(key);
         id
+    }
+
+    /// What a client thinks of one of its ids from here on.
+    pub(super) fn set_standing(&mut self, key: Key<Peer>, id: u16, standing: Standing) {
+        if self.peer(key).registry.set_standing(id, standing) {
+            self.record_standing(key, id);
+        }
     }
 
     /// How a delivery names its topic (10.10, D2): by the normal id that the client knows (SN-076);
@@ -98,7 +113,7 @@ impl SnGateway {
         let name = match said {
             TopicRef::Normal(id) => {
                 peer.registry.name(id)?;
-                self.peer(key).registry.set_standing(id, Standing::Unknown);
+                self.set_standing(key, id, Standing::Unknown);
                 return Some(id);
             }
             TopicRef::Predefined(id) => TopicBuf::from(self.predefined(&peer.client_id, id)?),
@@ -109,10 +124,10 @@ impl SnGateway {
             TopicRef::Reserved(_) => return None,
         };
         if let TopicRef::Predefined(id) = said {
-            self.peer(key).predefined.retain(|known| *known != id);
+            self.forget_predefined(key, id);
         }
-        let id = self.assign(key, name.as_name()).ok()?;
-        self.peer(key).registry.set_standing(id, Standing::Unknown);
+        let id = self.assign(key, name.as_name(), Standing::Unknown).ok()?;
+        self.set_standing(key, id, Standing::Unknown);
         Some(id)
     }
 
@@ -128,16 +143,17 @@ impl SnGateway {
     /// (SN-055). The TopicId that the message carries means nothing (SN-015).
     pub(super) fn register(&mut self, key: Key<Peer>, register: &v12::Register<'_>) {
         let (topic_id, return_code) = match TopicName::from_octets(register.topic_name) {
-            Ok(topic) => match self.assign(key, topic) {
+            Ok(topic) => match self.assign(key, topic, Standing::Known) {
                 Ok(id) => {
-                    self.peer(key).registry.set_standing(id, Standing::Known);
+                    self.set_standing(key, id, Standing::Known);
                     (id, ReturnCode::Accepted)
                 }
                 Err(Exhausted) => (0, ReturnCode::Congestion),
             },
             Err(_) => (0, ReturnCode::NotSupported),
         };
-        self.send_to(key, v12::Regack { topic_id, msg_id: register.msg_id, return_code });
+        let batch = self.peer(key).registry.batch_of(topic_id);
+        self.promise(key, batch, v12::Regack { topic_id, msg_id: register.msg_id, return_code });
     }
 }
 

@@ -3,18 +3,19 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
-use broker_core::Broker;
 use broker_core::api::{
-    Ack, AckKind, Connect, ConnectWill, Credit, Dialect, Disconnect, Incoming, LinkId, Outgoing,
-    Output, Overflow, PacketId, Payload, Publish, QoS, QueueLimits, Subscribe, SubscribeRequest,
-    SubscriptionOptions,
+    Ack, AckKind, Connect, ConnectWill, Credit, Dialect, Disconnect, Incoming, LinkId, Lsn,
+    Outgoing, Output, Overflow, PacketId, Payload, Publish, QoS, QueueLimits, Subscribe,
+    SubscribeRequest, SubscriptionOptions,
 };
+use broker_core::journal::{Ops, RecordKey};
 use broker_core::limits::{BrokerConfig, Durability, Limits};
 use broker_core::property::Properties;
 use broker_core::reason::ReasonCode;
 use broker_core::share::ShareStrategies;
 use broker_core::time::Now;
 use broker_core::topic::{TopicBuf, TopicFilter, TopicName};
+use broker_core::{Broker, RestoreError, SnapshotCursor};
 use core::time::Duration;
 use mqtt_sn_gw::sn::{
     Datagram, Destination, LocalAddress, Network, PortId, Rebind, Retry, Settings, SnGateway,
@@ -70,6 +71,7 @@ pub(crate) fn settings() -> Settings {
         client_id_bytes_max: 256,
         topic_ids_max: 1_024,
         nodes_per_forwarder: 100,
+        is_durable: false,
         forwarders: vec![Network {
             address: "192.0.2.9".parse().expect("an address"),
             prefix_len: 32,
@@ -94,6 +96,51 @@ pub(crate) struct Farm {
     /// The machine is looked at after every so many turns.
     pub(crate) checked_every: u32,
     turns: u32,
+    config: BrokerConfig,
+    settings: Settings,
+    pub(crate) disk: Disk,
+}
+
+/// What is on the disk, and what is on its way there.
+#[derive(Default)]
+pub(crate) struct Disk {
+    pub(crate) records: BTreeMap<RecordKey, Vec<u8>>,
+    /// Batches, each with what tells the broker that it is durable.
+    pending: VecDeque<(Lsn, Vec<u8>)>,
+    /// Batches so far.
+    batches: u64,
+    /// Whether they are durable at once.
+    pub(crate) is_fast: bool,
+}
+
+impl Disk {
+    /// The records of MQTT-SN clients.
+    pub(crate) fn sn_records(&self) -> BTreeMap<RecordKey, Vec<u8>> {
+        self.records
+            .iter()
+            .filter(|(key, _)| key.table() >= 0x80)
+            .map(|(k, v)| (*k, v.clone()))
+            .collect()
+    }
+
+    /// Whether nothing is on its way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    fn write(&mut self, octets: &[u8]) {
+        for op in Ops::new(octets) {
+            let op = op.expect("a journal is well formed");
+            match op.value {
+                Some(value) => {
+                    self.records.insert(op.key, value.to_vec());
+                }
+                None => {
+                    self.records.remove(&op.key);
+                }
+            }
+        }
+    }
 }
 
 impl Farm {
@@ -114,6 +161,58 @@ impl Farm {
         Self::set_up(settings(), Limits::default(), Durability::Gated)
     }
 
+    /// All that is to survive is recorded, and is on the disk at once.
+    pub(crate) fn durable() -> Self {
+        Self::durable_with(settings())
+    }
+
+    pub(crate) fn durable_with(settings: Settings) -> Self {
+        let settings = Settings { is_durable: true, ..settings };
+        let mut farm = Self::set_up(settings, Limits::default(), Durability::Gated);
+        farm.disk.is_fast = true;
+        farm
+    }
+
+    /// The process dies, with all that was not on the disk, and another begins.
+    pub(crate) fn crash_and_restart(&mut self) {
+        let settings = self.settings.clone();
+        self.crash_and_restart_with(settings);
+    }
+
+    /// The same with other settings.
+    pub(crate) fn crash_and_restart_with(&mut self, settings: Settings) {
+        let records = self.disk.records.clone();
+        self.restart_from(settings, &records).expect("records of this version");
+    }
+
+    /// The same from other records.
+    pub(crate) fn restart_from(
+        &mut self,
+        settings: Settings,
+        records: &BTreeMap<RecordKey, Vec<u8>>,
+    ) -> Result<(), RestoreError> {
+        self.disk.pending.clear();
+        self.settings = settings;
+        self.config.seed += 1;
+        let (now, seed) = (self.now(), self.config.seed);
+        self.broker = Broker::new(self.config.clone(), now);
+        self.gateway = SnGateway::new(self.settings.clone(), SN_LINKS, now, seed);
+        let mut result = Ok(());
+        for (key, value) in records {
+            let taken = if key.table() < 0x80 {
+                self.broker.restore(now, *key, value)
+            } else {
+                self.gateway.restore(now, *key, value)
+            };
+            result = result.and(taken);
+        }
+        self.gateway.finish_restore(now, &mut self.broker);
+        self.broker.finish_restore(now, false);
+        self.gateway.check_invariants();
+        self.pass(0);
+        result
+    }
+
     fn set_up(settings: Settings, limits: Limits, durability: Durability) -> Self {
         let version = "test".to_owned();
         let config = BrokerConfig {
@@ -127,8 +226,11 @@ impl Farm {
         };
         let now = Now::default();
         let mut farm = Self {
-            gateway: SnGateway::new(settings, SN_LINKS, now, 1),
-            broker: Broker::new(config, now),
+            gateway: SnGateway::new(settings.clone(), SN_LINKS, now, 1),
+            broker: Broker::new(config.clone(), now),
+            config,
+            settings,
+            disk: Disk::default(),
             millis: 0,
             sent: BTreeMap::new(),
             heard: BTreeMap::new(),
@@ -242,15 +344,60 @@ impl Farm {
 
     /// Everything so far is on the disk.
     pub(crate) fn commit(&mut self) {
-        let lsn = self.broker.lsn();
-        self.broker.committed(lsn);
+        while self.write_batch() {}
         self.turn();
+    }
+
+    /// All that is kept is written to an empty disk, in slices, while something happens.
+    pub(crate) fn replace_disk(&mut self, meanwhile: impl FnOnce(&mut Self)) {
+        self.disk.records.clear();
+        let (mut octets, mut cursor) = (Vec::new(), SnapshotCursor::default());
+        while self.broker.snapshot(self.now(), &mut cursor, 2, &mut octets) {}
+        let mut cursor = 0;
+        assert!(self.gateway.snapshot(&mut cursor, 2, &mut octets));
+        self.disk.write(&octets);
+        meanwhile(self);
+        octets.clear();
+        while self.gateway.snapshot(&mut cursor, 2, &mut octets) {}
+        self.disk.write(&octets);
+    }
+
+    /// The next batch is on the disk.
+    pub(crate) fn commit_one(&mut self) {
+        self.write_batch();
+        self.turn();
+    }
+
+    fn write_batch(&mut self) -> bool {
+        let Some((lsn, octets)) = self.disk.pending.pop_front() else { return false };
+        self.disk.write(&octets);
+        self.broker.committed(lsn);
+        let batch = self.disk.batches - self.disk.pending.len() as u64;
+        self.gateway.committed(Lsn(batch));
+        true
+    }
+
+    /// What changed in a turn is on its way to the disk, all in one.
+    fn take_batch(&mut self) {
+        let mut octets = Vec::new();
+        let lsn = self.broker.take_journal(&mut octets);
+        self.gateway.take_journal(&mut octets, Lsn(self.disk.batches + 1));
+        assert!(!self.gateway.has_changes());
+        if !octets.is_empty() {
+            self.disk.batches += 1;
+            self.disk.pending.push_back((lsn, octets));
+        }
     }
 
     /// Everybody hears what there is to hear.
     pub(crate) fn turn(&mut self) {
         self.broker.handle_timeout(self.now());
         while self.round() {}
+        self.take_batch();
+        while self.disk.is_fast && self.write_batch() {
+            while self.round() {}
+            self.take_batch();
+        }
         while let Some(transmit) = self.gateway.poll_transmit() {
             let to = match transmit.to {
                 Destination::One { to, .. } => to.to_string(),
@@ -262,6 +409,14 @@ impl Farm {
         if self.turns.is_multiple_of(self.checked_every) {
             self.gateway.check_invariants();
         }
+    }
+
+    /// Lets out what there is, unseen, and returns how many datagrams that were; nothing may have
+    /// changed that is to survive.
+    pub(crate) fn drain(&mut self) -> usize {
+        while self.round() {}
+        assert!(!self.gateway.has_changes());
+        core::iter::from_fn(|| self.gateway.poll_transmit().map(drop)).count()
     }
 
     /// One round of outputs; `false` if there were none.

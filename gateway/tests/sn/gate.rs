@@ -33,7 +33,7 @@ fn answers_wait_for_what_they_promise() {
     gated(&mut farm, "06 1A 00 'w/1'", "03 1B 00");
     let watcher = farm.watch("#");
     farm.commit();
-    gated(&mut farm, "08 0C 20 00 01 00 04 '1'", "07 0D 00 01 00 04 00");
+    gated(&mut farm, "08 0C 30 00 01 00 04 '1'", "07 0D 00 01 00 04 00");
     assert_eq!(farm.heard(watcher), ["a/b 1 q1"]);
     // What promises nothing does not wait.
     farm.play(A, "> 02 16\n< 02 17\n> 04 18 00 3C\n< 02 18\n> 02 18\n< 02 18");
@@ -54,7 +54,7 @@ fn repetitions_while_the_answer_waits_change_nothing() {
     let watcher = farm.watch("#");
     farm.commit();
 
-    farm.play(A, "> 08 0C 20 00 01 00 04 '1'\n> 08 0C A0 00 01 00 04 '1'");
+    farm.play(A, "> 08 0C 30 00 01 00 04 '1'\n> 08 0C B0 00 01 00 04 '1'");
     farm.commit();
     farm.play(A, "< 07 0D 00 01 00 04 00");
     farm.play(A, "> 08 0C A0 00 01 00 04 '1'\n< 07 0D 00 01 00 04 00");

@@ -5,6 +5,8 @@ mod answer_table;
 mod connecting;
 mod delivering;
 mod dialogues;
+mod durable;
+mod durable_lives;
 mod farm;
 mod gate;
 mod loss;

@@ -1,0 +1,125 @@
+//! Whatever happens, the records are what the broker has in memory, and what comes back is that.
+
+mod describe;
+mod world;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::*;
+use describe::describe;
+use world::{World, replay, restore};
+
+proptest! {
+    /// After every operation, and across crashes, three things agree: the records that the journals
+    /// add up to, the records of what is in memory, and what comes back from them.
+    #[test]
+    fn what_comes_back_is_what_was_there(
+        has_opening in any::<bool>(),
+        ops in prop::collection::vec(world::op(), 1..60),
+    ) {
+        let mut world = World::default();
+        for op in world::opening().iter().filter(|_| has_opening) {
+            world.apply(op);
+        }
+        for op in ops {
+            world.apply(&op);
+            world.check_records();
+            world.check_restore(true);
+        }
+    }
+
+    /// Octets that were damaged, and records that are missing, are refused or dropped; the broker
+    /// goes on.
+    #[test]
+    fn damaged_records_do_no_harm(
+        ops in prop::collection::vec(world::op(), 1..60),
+        damages in prop::collection::vec((any::<Index>(), any::<Index>(), any::<u8>()), 1..8),
+    ) {
+        let mut world = World::default();
+        for op in &ops {
+            world.apply(op);
+        }
+        if world.kept.is_empty() {
+            return Ok(());
+        }
+        for (record, octet, by) in &damages {
+            let kept = &mut world.kept;
+            let key = *kept.keys().nth(record.index(kept.len())).expect("there is one");
+            let mut value = kept.remove(&key).expect("taken from there");
+            match by % 8 {
+                0 if !kept.is_empty() => continue,
+                1 => value.truncate(octet.index(value.len() + 1)),
+                2 => value.push(*by),
+                _ if value.is_empty() => {}
+                _ => {
+                    let at = octet.index(value.len());
+                    value[at] ^= by;
+                }
+            }
+            kept.insert(key, value);
+        }
+        let (broker, _) = restore(&world.kept, world.now(), false);
+        world.go_on_with(broker);
+        for op in &ops {
+            world.apply(op);
+            world.check_restore(false);
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_in_slices_behind_the_journal_is_what_is_kept() {
+    let mut world = World::default();
+    let ops = world::sample();
+    let (first, rest) = ops.split_at(ops.len() / 2);
+    for op in first {
+        world.apply(op);
+    }
+    let mut copy = std::collections::BTreeMap::new();
+    let mut cursor = crate::SnapshotCursor::default();
+    let mut octets = Vec::new();
+    let mut rest = rest.iter();
+    while world.broker.snapshot(world.now(), &mut cursor, 3, &mut octets) {
+        replay(&octets, &mut copy);
+        octets.clear();
+        if let Some(op) = rest.next() {
+            replay(&world.apply(op), &mut copy);
+        }
+    }
+    rest.for_each(|op| replay(&world.apply(op), &mut copy));
+    let (copied, report) = restore(&copy, world.now(), true);
+    let (kept, _) = restore(&world.kept, world.now(), true);
+    assert!(report.deliveries > 0 && report.retained > 0 && report.dangling == 0, "{report:?}");
+    assert_eq!(describe(&copied), describe(&kept));
+}
+
+#[test]
+fn records_of_another_version_are_refused() {
+    let mut world = World::default();
+    for op in world::sample() {
+        world.apply(&op);
+    }
+    let now = world.now();
+    let mut broker = World::default().broker;
+    for (number, value) in &world.kept {
+        let key = RecordKey(*number);
+        let mut value = value.clone();
+        value[0] = 2;
+        assert_eq!(broker.restore(now, key, &value), Err(RestoreError::UnknownFormat(key, 2)));
+    }
+    let key = RecordKey::new(77, 1);
+    assert_eq!(broker.restore(now, key, &[1]), Err(RestoreError::UnknownTable(key)));
+    assert_eq!(broker.finish_restore(now, false), RestoreReport::default());
+}
+
+#[test]
+fn records_come_in_the_order_of_tables() {
+    let mut broker = World::default().broker;
+    let retained = RecordKey::new(Table::Retained as u8, 0);
+    let session = RecordKey::new(Table::Session as u8, 0);
+    assert_eq!(broker.restore(Now::default(), retained, &[FORMAT]), Ok(()));
+    let refused = broker.restore(Now::default(), session, &[FORMAT]);
+    assert_eq!(refused, Err(RestoreError::OutOfOrder(session)));
+    assert_eq!(broker.finish_restore(Now::default(), false).dangling, 1);
+}
