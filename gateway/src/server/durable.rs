@@ -97,7 +97,9 @@ fn open_folder(folder: &Path, salvage: bool) -> Result<Found, DataDirError> {
 
 fn advice(error: &DataDirError) -> &'static str {
     match error {
-        DataDirError::Locked(_) => "stop the other gateway, or choose another folder: --data-dir DIR",
+        DataDirError::Locked(_) => {
+            "stop the other gateway, or choose another folder: --data-dir DIR"
+        }
         DataDirError::Io(..) => "choose a folder that this user may write: --data-dir DIR",
         DataDirError::Store(..) => {
             "use the version that wrote it, or choose another folder: --data-dir DIR"
@@ -116,8 +118,9 @@ fn today() -> String {
 
 /// Year, month and day of a day since 1970.
 fn date(mut day: u64) -> (u64, u64, u64) {
-    let is_leap =
-        |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let is_leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     let mut year = 1970;
     loop {
         let days = if is_leap(year) { 366 } else { 365 };
@@ -162,8 +165,9 @@ pub(super) fn restore(
         let right = "use the version that wrote it, or choose another folder: --data-dir DIR";
         StartError::new(format!("cannot read the store: {error}"), right.to_owned())
     })?;
-    let report = broker.finish_restore(now, was_clean);
+    // Sensors first: those that are linked again have lost nothing.
     sn.finish_restore(now, broker);
+    let report = broker.finish_restore(now, was_clean);
     info!(
         sessions = report.sessions,
         messages = report.messages,

@@ -128,7 +128,6 @@ pub(super) fn sn(config: &Config, is_durable: bool) -> sn::Settings {
         client_id_bytes_max: usize::from(config.limits.client_id_bytes),
         topic_ids_max: config.limits.topic_ids_per_client,
         nodes_per_forwarder: section.nodes_per_forwarder,
-        is_durable: false,
         forwarders: config.forwarders.clone(),
         max_datagram: config.listeners.iter().filter_map(|l| max_datagram(&l.kind)).collect(),
         predefined,

@@ -28,7 +28,10 @@ const STORE: u64 = 5;
 pub(super) enum Place {
     Signals,
     Listener(usize),
-    Port { index: usize, socket: usize },
+    Port {
+        index: usize,
+        socket: usize,
+    },
     Link(Key<TcpLink>),
     /// Something has become safe.
     Store,

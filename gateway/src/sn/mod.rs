@@ -182,6 +182,11 @@ impl SnGateway {
         }
     }
 
+    /// The largest message for each port, once it is known which ports there are.
+    pub fn set_max_datagram(&mut self, of_ports: Vec<u16>) {
+        self.settings.max_datagram = of_ports;
+    }
+
     /// A datagram came in. Whatever it holds, the sender gets at most what the specification says,
     /// and nobody else notices.
     pub fn handle_datagram(&mut self, now: Now, datagram: Datagram<'_>, broker: &mut Broker) {
@@ -289,12 +294,13 @@ impl SnGateway {
         self.stats.datagrams_dropped = self.outbox.dropped() + self.recorder.dropped();
     }
 
-    /// Tells every client that listens that the gateway goes: it will have to connect again.
+    /// Tells every client that listens that the gateway goes: it will have to connect again. Those
+    /// that are kept are not told: they go on when the gateway is back.
     pub fn shut_down(&mut self) {
         let listening: Vec<Path> = self
             .peers
             .iter()
-            .filter(|(_, peer)| peer.is_listening())
+            .filter(|(_, peer)| peer.is_listening() && peer.kept.number().is_none())
             .filter_map(|(_, peer)| peer.path)
             .collect();
         for path in listening {
