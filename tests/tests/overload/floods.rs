@@ -47,7 +47,7 @@ fn flood(
 }
 
 fn flood_time() -> Duration {
-    Duration::from_secs(amount(3, 60) as u64)
+    Duration::from_secs(amount(1, 60) as u64)
 }
 
 /// Everybody may ask where the gateway is; it says so twenty times a second.
@@ -147,7 +147,7 @@ fn as_many_sensors_connect_as_the_limit_allows() {
 /// conversation ends.
 #[test]
 fn two_gateways_that_hear_each_other_fall_silent() {
-    let attack = Attack::begin("two gateways", Gateway::builder());
+    let attack = Attack::begin_small("two gateways", Gateway::builder());
     let other = Gateway::builder().text(sys::EVERY_SECOND).start();
     let (here, there) = (socket(attack.gateway.mqtt_sn()), socket(other.mqtt_sn()));
     let (passed, has_ended) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -197,7 +197,6 @@ fn two_gateways_that_hear_each_other_fall_silent() {
         let mut watcher = sys::Sys::watch(other.mqtt());
         watcher.next_round();
         let before = passed.load(Ordering::Relaxed);
-        watcher.next_round();
         watcher.next_round();
         let after = passed.load(Ordering::Relaxed);
         has_ended.store(true, Ordering::Relaxed);

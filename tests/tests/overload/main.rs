@@ -12,7 +12,7 @@ mod readers;
 mod requests;
 mod streams;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use system_tests::bystander::Bystanders;
@@ -40,15 +40,36 @@ struct Attack {
     rss_before: u64,
     cpu_before: Duration,
     began: Instant,
-    _alone: MutexGuard<'static, ()>,
+    _company: Company,
 }
 
+/// Who else may be at work on this machine.
+enum Company {
+    /// Nobody: the attack takes all that the machine has, and what it does is measured.
+    None { _alone: RwLockWriteGuard<'static, ()> },
+    /// Other attacks of this kind, which mostly wait.
+    Others { _beside: RwLockReadGuard<'static, ()> },
+}
+
+static MACHINE: RwLock<()> = RwLock::new(());
+
 impl Attack {
-    /// Starts a gateway and its bystanders. Attacks run one after the other, since each measures.
+    /// Starts a gateway and its bystanders when no other attack is under way.
     #[track_caller]
     fn begin(what: &str, builder: Builder) -> Self {
-        static ALONE: Mutex<()> = Mutex::new(());
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
+        Self::begin_in(Company::None { _alone: alone }, what, builder)
+    }
+
+    /// The same for an attack that leaves the machine time, beside others of this kind.
+    #[track_caller]
+    fn begin_small(what: &str, builder: Builder) -> Self {
+        let beside = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+        Self::begin_in(Company::Others { _beside: beside }, what, builder)
+    }
+
+    #[track_caller]
+    fn begin_in(company: Company, what: &str, builder: Builder) -> Self {
         // A flood loses datagrams of bystanders, too: they are repeated soon.
         let gateway = builder.mqtt_sn("retry_ms = 200").text(sys::EVERY_SECOND).start();
         let bystanders = Bystanders::start(&gateway);
@@ -57,7 +78,7 @@ impl Attack {
         let cpu_before = gateway.process().cpu_time();
         let what = what.to_owned();
         let began = Instant::now();
-        Self { what, gateway, bystanders, sys, rss_before, cpu_before, began, _alone: alone }
+        Self { what, gateway, bystanders, sys, rss_before, cpu_before, began, _company: company }
     }
 
     /// How much its memory has grown at most, in octets.
