@@ -53,6 +53,8 @@ impl Allowance {
 pub(super) struct Readable {
     news: VecDeque<Key<TcpLink>>,
     rest: VecDeque<Key<TcpLink>>,
+    /// Whose turn it was to come first.
+    was_rest_first: bool,
 }
 
 impl Readable {
@@ -70,8 +72,14 @@ impl Readable {
         self.news.pop_front().or_else(|| self.rest.pop_front())
     }
 
-    /// The next of those that were not finished with.
-    pub(super) fn pop_rest(&mut self) -> Option<Key<TcpLink>> {
-        self.rest.pop_front()
+    /// The link that a turn begins with. One alone may take all that the turn allows, so news and
+    /// the rest come first by turns: neither can keep the other waiting for ever.
+    pub(super) fn pop_first(&mut self) -> Option<Key<TcpLink>> {
+        self.was_rest_first = !self.was_rest_first;
+        if self.was_rest_first {
+            self.rest.pop_front().or_else(|| self.news.pop_front())
+        } else {
+            self.pop()
+        }
     }
 }

@@ -74,8 +74,7 @@ impl Server {
 
     fn read_links(&mut self, now: Now) {
         let allowance = Allowance::new(&self.broker, TURN_STEPS, self.has_more_outputs);
-        // One of those that were not finished with has its turn whatever news there is.
-        if let Some(key) = self.readable.pop_rest() {
+        if let Some(key) = self.readable.pop_first() {
             self.read_link(now, key, allowance);
         }
         for _ in 0..LINKS {
