@@ -300,8 +300,8 @@ fn zephyr_goes_on_with_its_ids_after_a_reconnect() {
     assert_eq!(farm.heard(watcher), ["a/x 1 q0"]);
 }
 
-/// Everything that its tests do: wills and their updates, wildcards, every QoS, QoS −1, and messages
-/// of up to 1024 octets.
+/// Everything that its tests do: wills and their updates, wildcards, every QoS, QoS −1, and
+/// messages of up to 1024 octets.
 #[test]
 fn wolfmqtt_plays_its_whole_part() {
     let mut farm = Farm::new();
