@@ -3,4 +3,5 @@
 mod conversations;
 mod process;
 mod sleeping;
+mod sys;
 mod translation;
