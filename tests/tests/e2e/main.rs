@@ -1,7 +1,11 @@
 //! The real program from outside.
 
+mod addresses;
 mod conversations;
+mod logs;
+mod predefined;
 mod process;
+mod reconnecting;
 mod sleeping;
 mod sys;
 mod translation;
