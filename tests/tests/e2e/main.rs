@@ -2,6 +2,7 @@
 
 mod addresses;
 mod conversations;
+mod handshakes;
 mod logs;
 mod predefined;
 mod process;
