@@ -92,9 +92,17 @@ impl Report {
     /// Nobody waited unduly; prints what it was.
     #[track_caller]
     pub fn assert_calm(&self, what: &str) {
+        self.assert_served(what);
+        assert!(self.sn.p99() <= P99_MAX, "{what}: {self:?}");
+    }
+
+    /// Nobody waited unduly but the client of MQTT-SN, whose datagrams the kernel drops when others
+    /// send more of them than this machine can read: it had to repeat some, and got its answers.
+    #[track_caller]
+    pub fn assert_served(&self, what: &str) {
         eprintln!("{what}: bystanders: MQTT {}, MQTT-SN {}", self.mqtt, self.sn);
+        assert!(self.mqtt.p99() <= P99_MAX, "{what}: {self:?}");
         for waits in [&self.mqtt, &self.sn] {
-            assert!(waits.p99() <= P99_MAX, "{what}: {self:?}");
             assert!(waits.worst() <= WORST_MAX, "{what}: {self:?}");
         }
     }
