@@ -83,3 +83,38 @@ impl Readable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each turn reads one link only, since each takes all that a turn allows.
+    #[test]
+    fn neither_news_nor_the_rest_waits_for_the_other() {
+        let key = |index| Key::from_parts(index, 1);
+        let mut readable = Readable::default();
+        readable.push(key(0), false);
+        let mut order = Vec::new();
+        for turn in 1..=4 {
+            readable.push(key(turn), true);
+            let first = readable.pop_first().expect("there are some");
+            order.push(first.index());
+            if first == key(0) {
+                readable.push(first, false);
+            }
+        }
+        assert_eq!(order, [0, 1, 0, 2], "0 is never finished with, the others come once");
+    }
+
+    #[test]
+    fn who_is_alone_comes_at_every_turn() {
+        for is_news in [true, false] {
+            let mut readable = Readable::default();
+            for _ in 0..3 {
+                readable.push(Key::from_parts(7, 1), is_news);
+                assert_eq!(readable.pop_first().map(Key::index), Some(7));
+                assert!(readable.pop().is_none() && readable.is_empty());
+            }
+        }
+    }
+}
