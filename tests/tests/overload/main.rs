@@ -39,6 +39,7 @@ struct Attack {
     sys: Sys,
     rss_before: u64,
     cpu_before: Duration,
+    wait_before: Duration,
     began: Instant,
     is_flood: bool,
     _company: Company,
@@ -84,6 +85,7 @@ impl Attack {
         let sys = Sys::watch(gateway.mqtt());
         let rss_before = gateway.process().rss_bytes();
         let cpu_before = gateway.process().cpu_time();
+        let wait_before = gateway.process().cpu_wait();
         let what = what.to_owned();
         let began = Instant::now();
         Self {
@@ -93,6 +95,7 @@ impl Attack {
             sys,
             rss_before,
             cpu_before,
+            wait_before,
             began,
             is_flood: false,
             _company: company,
@@ -112,8 +115,10 @@ impl Attack {
         }
         let growth = self.growth();
         let cpu = self.gateway.process().cpu_time() - self.cpu_before;
+        let waited = self.gateway.process().cpu_wait() - self.wait_before;
+        let crowding = waited.as_secs_f64() / cpu.as_secs_f64().max(0.001);
         eprintln!(
-            "{}: {:.1} s, cpu {:.1} s, grew {:.1} MiB, longest turn {:.1} ms",
+            "{}: {:.1} s, cpu {:.1} s, crowding {crowding:.1}, grew {:.1} MiB, longest turn {:.1} ms",
             self.what,
             self.began.elapsed().as_secs_f64(),
             cpu.as_secs_f64(),
@@ -122,9 +127,9 @@ impl Attack {
         );
         let report = self.bystanders.finish();
         if self.is_flood {
-            report.assert_served(&self.what);
+            report.assert_served(&self.what, crowding);
         } else {
-            report.assert_calm(&self.what);
+            report.assert_calm(&self.what, crowding);
         }
         assert!(growth <= growth_mib_max * MIB, "{}: grew by {} MiB", self.what, growth / MIB);
         self.gateway
