@@ -63,8 +63,8 @@ impl Attack {
         Self::begin_in(Company::None { _alone: alone }, what, builder)
     }
 
-    /// The same for a flood of datagrams: more come than this machine can read, and the kernel drops
-    /// those of bystanders, too.
+    /// The same for a flood of datagrams: more come than this machine can read, and the kernel
+    /// drops those of bystanders, too.
     #[track_caller]
     fn begin_flood(what: &str, builder: Builder) -> Self {
         Self { is_flood: true, ..Self::begin(what, builder) }
