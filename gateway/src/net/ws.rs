@@ -21,7 +21,7 @@ pub use frame::{CloseCode, End, Violation};
 pub use handshake::{HEAD_BYTES_MAX, HEADERS_MAX, Policy, Refusal};
 
 use super::outbuf::{BlockPool, Flush, OutBuf};
-use frame::{CONTROL_BYTES_MAX, Control, FrameReader, SERVER_HEADER_BYTES_MAX};
+use frame::{CONTROL_BYTES_MAX, FrameReader, SERVER_HEADER_BYTES_MAX};
 use handshake::{Handshake, Step};
 
 /// The largest frame that is sent, in octets: what one system call writes at most if all of it is
@@ -40,9 +40,6 @@ pub struct WebSocket {
     head_written: usize,
     /// Octets of data that the frame begun last still lacks.
     frame_left: usize,
-    /// The ping to answer. A newer one takes its place, so a flood of them is answered as fast as
-    /// the client reads, and costs no memory (5.5.3).
-    ping: Option<Control>,
     close: Close,
 }
 
@@ -73,7 +70,7 @@ pub struct Progress {
     /// The handshake has just ended so: with a subprotocol, or refused. After a refusal nothing
     /// more is read, and the caller closes when all is written.
     pub opened: Option<Result<&'static str, Refusal>>,
-    /// Something is to be written that was not before.
+    /// Something is to be written: the answer to the handshake, or to a ping.
     pub wants_write: bool,
 }
 
@@ -87,7 +84,6 @@ impl WebSocket {
             head: Vec::new(),
             head_written: 0,
             frame_left: 0,
-            ping: None,
             close: Close::Unasked,
         }
     }
@@ -115,10 +111,7 @@ impl WebSocket {
             buffer.copy_within(used..used + data.len, 0);
         }
         (progress.len, progress.frames) = (data.len, data.frames);
-        if let Some(ping) = self.reader.take_ping() {
-            self.ping = Some(ping);
-            progress.wants_write = true;
-        }
+        progress.wants_write |= self.reader.has_ping();
         progress
     }
 
@@ -146,7 +139,7 @@ impl WebSocket {
     /// Whether nothing is left to be written, of `out` neither.
     #[must_use]
     pub fn has_said_all(&self, out: &OutBuf) -> bool {
-        let has_more = self.ping.is_some() || matches!(self.close, Close::Wanted(_));
+        let has_more = self.reader.has_ping() || matches!(self.close, Close::Wanted(_));
         out.is_empty() && self.head.len() == self.head_written && !has_more
     }
 
@@ -182,7 +175,7 @@ impl WebSocket {
         }
         self.head.clear();
         self.head_written = 0;
-        if let Some(ping) = self.ping.take() {
+        if let Some(ping) = self.reader.take_ping() {
             frame::put_pong(&mut self.head, &ping);
         }
         match self.close {

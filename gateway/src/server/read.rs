@@ -157,11 +157,12 @@ impl Server {
         self.check_inbox(now, key);
     }
 
-    /// Closes a link whose unfinished packet grows while no memory is left.
+    /// Closes a link whose unfinished packet, or request, grows while no memory is left.
     fn check_inbox(&mut self, now: Now, key: Key<TcpLink>) {
         let Some(link) = self.links.get_mut(key) else { return };
         let peer = link.peer;
-        let is_growing = link.inbox.len() > INBOX_SHORT && !link.has_unheard;
+        let kept = link.inbox.len() + link.ws.as_ref().map_or(0, |ws| ws.memory());
+        let is_growing = kept > INBOX_SHORT && !link.has_unheard;
         if !is_growing || !self.broker.is_out_of_memory() {
             return;
         }

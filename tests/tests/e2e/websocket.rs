@@ -173,6 +173,24 @@ fn the_closing_handshake_is_completed() {
     observer.expect_nothing();
 }
 
+/// More packets than one turn hears, and the close frame right behind them, read at once: all are
+/// heard.
+#[test]
+fn what_came_before_the_end_is_heard() {
+    let gateway = builder().start();
+    let mut observer = MqttClient::connect(gateway.mqtt(), "observer");
+    observer.subscribe("t", 0);
+    let many = publish_packet(Version::V311, "x", b"", 0, 0).repeat(12_000);
+    let last = publish_packet(Version::V311, "t", b"last", 0, 0);
+    for (end, code) in [(frame(first::CLOSE, &[]), 1000), (frame(first::TEXT, &[]), 1003)] {
+        let mut client = WsClient::connect(ws(&gateway), "client");
+        let packets = frame(first::BINARY, &[many.clone(), last.clone()].concat());
+        client.send_octets(&[packets, end].concat());
+        client.expect_close(code);
+        observer.expect_message("t", "last", 0);
+    }
+}
+
 #[test]
 fn broken_rules_are_told() {
     let gateway = builder().start();

@@ -218,7 +218,8 @@ pub(super) struct FrameReader {
     /// Whether a message began and its last fragment has not.
     is_in_message: bool,
     control: Control,
-    /// The payload of the last ping.
+    /// The last ping that was not answered. A newer one takes its place, so a flood of them is
+    /// answered as fast as the client reads, and costs no memory (5.5.3).
     ping: Option<Control>,
     end: Option<End>,
 }
@@ -299,7 +300,12 @@ impl FrameReader {
         self.end
     }
 
-    /// The last ping that was not taken yet: who sends many may be answered once (5.5.3).
+    /// Whether a ping is to be answered.
+    pub(super) const fn has_ping(&self) -> bool {
+        self.ping.is_some()
+    }
+
+    /// The ping to answer.
     pub(super) const fn take_ping(&mut self) -> Option<Control> {
         self.ping.take()
     }
