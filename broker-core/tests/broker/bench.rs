@@ -156,20 +156,15 @@ impl Bench {
         retain: bool,
         id: u16,
     ) {
-        let id = if qos == Q0 { PacketId(0) } else { PacketId(id) };
-        self.say(
-            link,
-            Incoming::Publish(Publish {
-                topic: name(topic),
-                payload: Payload::Borrowed(payload.as_bytes()),
-                qos,
-                retain,
-                dup: false,
-                id,
-                token: 0,
-                properties: Properties::EMPTY,
-            }),
-        );
+        let id = if qos == Q0 { 0 } else { id };
+        let publish = Publish { retain, ..publication(topic, payload, qos, id) };
+        self.say(link, Incoming::Publish(publish));
+    }
+
+    /// Publishes with DUP.
+    pub(crate) fn repeat(&mut self, link: LinkId, topic: &str, payload: &str, qos: QoS, id: u16) {
+        let publish = Publish { dup: true, ..publication(topic, payload, qos, id) };
+        self.say(link, Incoming::Publish(publish));
     }
 
     pub(crate) fn subscribe(&mut self, link: LinkId, filter: &str, qos: QoS) {
@@ -270,6 +265,19 @@ impl Bench {
 
 fn name(text: &str) -> TopicName<'_> {
     TopicName::new(text).expect("a good name")
+}
+
+fn publication<'a>(topic: &'a str, payload: &'a str, qos: QoS, id: u16) -> Publish<'a> {
+    Publish {
+        topic: name(topic),
+        payload: Payload::Borrowed(payload.as_bytes()),
+        qos,
+        retain: false,
+        dup: false,
+        id: PacketId(id),
+        token: 0,
+        properties: Properties::EMPTY,
+    }
 }
 
 fn describe(packet: &Outgoing<'_>) -> String {

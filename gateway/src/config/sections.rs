@@ -71,6 +71,7 @@ settings! {
         /// The number of this gateway in ADVERTISE and GWINFO; unique in its network. 0 is
         /// refused, as the Paho gateway refuses it.
         gateway_id: u8 = 1, 1..=255;
+        // The times are those that the specification recommends (SN-103).
         /// How long an active client may take to acknowledge before the message is repeated
         /// (T_retry).
         retry_ms: u32 = 10_000, 10..=600_000;
