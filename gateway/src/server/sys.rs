@@ -39,6 +39,9 @@ impl Server {
         say("connections/stalled", traffic.stalled_links);
         say("connections/violations", traffic.violations);
         say("connections/closed_memory", traffic.memory_closed);
+        say("websocket/opened", traffic.websockets_opened);
+        say("websocket/refused", traffic.websockets_refused);
+        say("websocket/frames/received", traffic.frames_received);
         let descriptors: u64 = listeners.iter().map(|listener| listener.port.stats().refused).sum();
         say("connections/refused_descriptors", descriptors);
         say("log/lines_left_out", log.lines_left_out());

@@ -10,3 +10,4 @@ mod reconnecting;
 mod sleeping;
 mod sys;
 mod translation;
+mod websocket;
