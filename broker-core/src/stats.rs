@@ -92,6 +92,8 @@ pub struct HighWater {
     pub received_ids: usize,
     /// Subscriptions.
     pub filters: usize,
+    /// Seconds for which its session may outlive its link.
+    pub session_expiry_s: u32,
 }
 
 impl Stats {

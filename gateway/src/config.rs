@@ -24,7 +24,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 pub use self::address::Group;
-pub use self::listener::{Listener, ListenerKind, SnListener};
+pub use self::listener::{Listener, ListenerKind, SnListener, WsListener};
 pub use self::problem::{Place, Problem, Problems};
 pub(crate) use self::reference::limits_help;
 pub use self::sections::{
@@ -49,7 +49,7 @@ pub struct Config {
     /// The folder for what outlives the process. This version keeps its state in memory and
     /// writes nothing there.
     pub data_dir: Option<PathBuf>,
-    /// Where clients are served: first MQTT, then MQTT-SN.
+    /// Where clients are served: first MQTT, then MQTT-SN, then MQTT over WebSocket.
     pub listeners: Vec<Listener>,
     /// `[mqtt_sn]`: how MQTT-SN is spoken.
     pub mqtt_sn: SnSettings,
@@ -193,8 +193,12 @@ impl Config {
     /// Puts the command line over the file.
     fn apply(&mut self, args: &CliArgs, problems: &mut Vec<Problem>) {
         let (file, section) = (std::mem::take(&mut self.listeners), &self.mqtt_sn);
-        for (kind, typed) in [(Kind::Mqtt, &args.mqtt), (Kind::MqttSn, &args.mqtt_sn)] {
-            self.listeners.extend(listener::of_kind(kind, typed, &file, section, problems));
+        for (kind, typed) in
+            [(Kind::Mqtt, &args.mqtt), (Kind::MqttSn, &args.mqtt_sn), (Kind::Ws, &args.ws)]
+        {
+            let known = &self.listeners;
+            let more = listener::of_kind(kind, typed, &file, known, section, problems);
+            self.listeners.extend(more);
         }
         if let Some(folder) = &args.data_dir {
             self.data_dir = Some(folder.clone());
@@ -219,7 +223,7 @@ impl Config {
     /// One line: what would listen where, and how much is defined beside.
     pub fn summary(&self) -> String {
         let mut line = String::new();
-        for kind in [Kind::Mqtt, Kind::MqttSn] {
+        for kind in [Kind::Mqtt, Kind::MqttSn, Kind::Ws] {
             let binds: Vec<String> = self
                 .listeners
                 .iter()

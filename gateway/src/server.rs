@@ -24,9 +24,11 @@ mod sys;
 mod tcp;
 mod token;
 mod udp;
+mod websocket;
 mod write;
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use broker_core::Broker;
@@ -41,6 +43,7 @@ use crate::logging::Log;
 use crate::net::listener::TcpListenerPort;
 use crate::net::outbuf::BlockPool;
 use crate::net::udp::ReceiveBatch;
+use crate::net::ws;
 use crate::sn::SnGateway;
 
 use budget::Readable;
@@ -97,6 +100,8 @@ pub struct Server {
 /// A TCP listener and whether somebody may wait there.
 struct Listener {
     port: TcpListenerPort,
+    /// Who may come, where MQTT is spoken over WebSocket.
+    ws: Option<Arc<ws::Policy>>,
     is_ready: bool,
     /// When to try again after the descriptors had run out.
     retry_at: Option<Instant>,
@@ -123,6 +128,10 @@ struct Traffic {
     timed_out_connections: u64,
     stalled_links: u64,
     violations: u64,
+    /// Handshakes of WebSocket, good and bad, and frames.
+    websockets_opened: u64,
+    websockets_refused: u64,
+    frames_received: u64,
     /// Links closed over a packet for which there was no memory.
     memory_closed: u64,
     /// The largest packet, and the longest time from accept to CONNECT.
@@ -145,11 +154,13 @@ impl Server {
     /// The line that tells others where everything is bound.
     pub fn ready_line(&self) -> String {
         let list = |addresses: Vec<String>| addresses.join(",");
-        let mqtt = self.listeners.iter().map(|listener| listener.port.address().to_string());
-        let sn = self.ports.iter().map(|port| port.address().to_string());
+        let tcp = |is_ws: bool| -> Vec<String> {
+            let listeners = self.listeners.iter().filter(|listener| listener.ws.is_some() == is_ws);
+            listeners.map(|listener| listener.port.address().to_string()).collect()
+        };
+        let sn = self.ports.iter().map(|port| port.address().to_string()).collect();
         let mut line = "ready".to_owned();
-        for (kind, addresses) in [("mqtt", mqtt.collect()), ("mqtt-sn", sn.collect::<Vec<_>>())] {
-            let addresses: Vec<String> = addresses;
+        for (kind, addresses) in [("mqtt", tcp(false)), ("mqtt-sn", sn), ("ws", tcp(true))] {
             if !addresses.is_empty() {
                 line += &format!(" {kind}={}", list(addresses));
             }

@@ -1,4 +1,5 @@
 // Drives MQTT.js (npm) for the interoperability tests; the commands are those of protocol.py.
+// With the argument `websocket` over WebSocket.
 
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
@@ -10,6 +11,8 @@ const say = (...words) => console.log(words.join(" "));
 const toHex = (payload) => Buffer.from(payload).toString("hex") || "-";
 const fromHex = (word) => Buffer.from(word === "-" ? "" : word, "hex");
 
+const transport = process.argv[2] === "websocket" ? { protocol: "ws", path: "/mqtt" } : {};
+
 let client;
 
 function report(what, event) {
@@ -19,6 +22,7 @@ function report(what, event) {
 
 function connect(host, port, clientId, clean, keepAlive, ...will) {
   const options = {
+    ...transport,
     host,
     port: Number(port),
     clientId,

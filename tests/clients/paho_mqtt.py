@@ -1,10 +1,15 @@
-"""Drives paho-mqtt (PyPI) for the interoperability tests."""
+"""Drives paho-mqtt (PyPI) for the interoperability tests. With the argument `websocket` over
+WebSocket.
+"""
+
+import sys
 
 import paho.mqtt.client as mqtt
 
 from protocol import from_hex, obey_all, say, to_hex
 
 CLIENT = None
+TRANSPORT = "websockets" if sys.argv[1:] == ["websocket"] else "tcp"
 
 
 def connect(host, port, client_id, clean, keep_alive, *will):
@@ -15,6 +20,7 @@ def connect(host, port, client_id, clean, keep_alive, *will):
         client_id=client_id,
         clean_session=clean == "clean",
         protocol=mqtt.MQTTv311,
+        transport=TRANSPORT,
     )
     if will:
         topic, qos, retain, payload = will

@@ -70,12 +70,20 @@ impl Broker {
     /// [MQTT-3.14.4-1].
     pub(super) fn disconnect(&mut self, key: Key<Session>, link: LinkId, disconnect: Disconnect) {
         if let Some(expiry_s) = disconnect.session_expiry_s {
-            let limit = self.config.limits.session_expiry_max_s;
-            self.session(key).expiry_s = expiry_s.min(limit);
+            let expiry_s = self.cut_expiry(expiry_s);
+            self.session(key).expiry_s = expiry_s;
         }
         // Behind the answers that still wait, and before the end of the session.
         self.answer(Control::Close { link, reason: ReasonCode::Success });
         self.end_link(key, LinkEnd::Orderly(disconnect));
+    }
+
+    /// As long as a session is wanted to outlive its link, or as long as it may.
+    fn cut_expiry(&mut self, wanted_s: u32) -> u32 {
+        let expiry_s = wanted_s.min(self.config.limits.session_expiry_max_s);
+        let high = &mut self.stats.high.session_expiry_s;
+        *high = expiry_s.max(*high);
+        expiry_s
     }
 
     /// Takes the link off its session, deals with the will, and lets the session end or wait.
@@ -249,7 +257,7 @@ impl Broker {
     fn attach(&mut self, key: Key<Session>, link: LinkId, connect: &Connect<'_>) {
         self.by_link.insert(link, key);
         self.connected_max = self.connected_max.max(self.by_link.len());
-        let expiry_s = connect.session_expiry_s.min(self.config.limits.session_expiry_max_s);
+        let expiry_s = self.cut_expiry(connect.session_expiry_s);
         let last_seen = self.now.mono;
         let session = self.session(key);
         session.dialect = connect.dialect;

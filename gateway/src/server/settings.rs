@@ -10,7 +10,8 @@ use broker_core::share::ShareStrategies;
 use broker_core::topic::{TopicBuf, TopicName};
 
 use super::NetLimits;
-use crate::config::{Config, ListenerKind, QueueOverflow, WakeRebind};
+use crate::config::{Config, ListenerKind, QueueOverflow, WakeRebind, WsListener};
+use crate::net::ws;
 use crate::sn;
 
 /// Descriptors that are kept free of connections: listeners, the log, whatever libraries open.
@@ -59,6 +60,17 @@ pub(super) fn mqtt(config: &Config) -> mqtt::Settings {
         session_expiry_s: u32::MAX,
         queue: queue(config, limits.queue_messages, None),
         ..mqtt::Settings::default()
+    }
+}
+
+/// The least that a WebSocket frame may always have, in octets: clients put many small packets
+/// into one, however small the largest of them may be.
+const FRAME_BYTES_LEAST: u64 = 64 << 10;
+
+pub(super) fn ws(config: &Config, listener: &WsListener) -> ws::Policy {
+    ws::Policy {
+        origins: listener.origins.clone(),
+        frame_bytes_max: u64::from(config.limits.packet_bytes).max(FRAME_BYTES_LEAST),
     }
 }
 
@@ -138,7 +150,7 @@ pub(super) fn sn(config: &Config) -> sn::Settings {
 /// What an MQTT-SN listener may send at most.
 pub(super) const fn max_datagram(kind: &ListenerKind) -> Option<u16> {
     match kind {
-        ListenerKind::Mqtt => None,
+        ListenerKind::Mqtt | ListenerKind::Ws(_) => None,
         ListenerKind::MqttSn(listener) => Some(listener.max_datagram),
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use broker_core::Broker;
 use mio::{Interest, Poll};
@@ -22,6 +23,7 @@ use crate::net;
 use crate::net::listener::TcpListenerPort;
 use crate::net::outbuf::BlockPool;
 use crate::net::udp::{GroupRequest, ReceiveBatch, UdpOptions, UdpPort};
+use crate::net::ws;
 use crate::sn::SnGateway;
 
 /// Why nothing is served: what, and what would help.
@@ -53,7 +55,13 @@ pub(super) fn start(config: &Config, log: Log) -> Result<Server, StartError> {
     let mut sn_settings = settings::sn(config);
     for listener in &config.listeners {
         match &listener.kind {
-            ListenerKind::Mqtt => listeners.extend(bind_tcp(&poll, listener, listeners.len())?),
+            ListenerKind::Mqtt => {
+                listeners.extend(bind_tcp(&poll, listener, None, listeners.len())?);
+            }
+            ListenerKind::Ws(ws) => {
+                let policy = Some(Arc::new(settings::ws(config, ws)));
+                listeners.extend(bind_tcp(&poll, listener, policy, listeners.len())?);
+            }
             ListenerKind::MqttSn(sn) => {
                 if let Some(port) = bind_udp(&poll, listener, sn, ports.len())? {
                     ports.push(port);
@@ -104,18 +112,20 @@ pub(super) fn start(config: &Config, log: Log) -> Result<Server, StartError> {
 fn bind_tcp(
     poll: &Poll,
     listener: &config::Listener,
+    ws: Option<Arc<ws::Policy>>,
     index: usize,
 ) -> Result<Option<Listener>, StartError> {
+    let (kind, name) = if ws.is_some() { ("ws", "MQTT over WebSocket") } else { ("mqtt", "MQTT") };
     let mut port = match TcpListenerPort::bind(listener.bind) {
         Ok(port) => port,
-        Err(error) => return unbound(listener, "mqtt", "TCP", &error).map(|()| None),
+        Err(error) => return unbound(listener, kind, "TCP", &error).map(|()| None),
     };
     let token = token::token(Place::Listener(index));
     poll.registry()
         .register(&mut port, token, Interest::READABLE)
         .map_err(|error| machine(&error))?;
-    info!(address = %port.address(), "MQTT");
-    Ok(Some(Listener { port, is_ready: true, retry_at: None }))
+    info!(address = %port.address(), "{name}");
+    Ok(Some(Listener { port, ws, is_ready: true, retry_at: None }))
 }
 
 fn bind_udp(

@@ -1,4 +1,5 @@
-//! Subscriptions of clients (SN 6.9).
+//! Subscriptions of clients (SN 6.9). The broker keeps them with the session, until they are given
+//! up or a clean connect ends it (SN-053).
 
 use broker_core::Broker;
 use broker_core::api::{

@@ -7,6 +7,7 @@
 
 pub mod mqtt;
 pub mod sn;
+pub mod ws;
 
 use std::fmt;
 use std::time::Duration;

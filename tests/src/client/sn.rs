@@ -602,7 +602,8 @@ impl SnClient {
 fn socket_beside(peer: SocketAddr) -> UdpSocket {
     let local = match peer {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        SocketAddr::V6(peer) if peer.ip().is_loopback() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
     UdpSocket::bind((local, 0)).expect("a free port")
 }

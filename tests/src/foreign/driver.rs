@@ -21,14 +21,26 @@ pub enum Library {
     MqttJs,
     /// `mqtt-sn-12` from PyPI.
     MqttSn12,
+    /// `paho-mqtt` over WebSocket. It connects there, whatever address a scenario has for others.
+    PahoMqttWs(SocketAddr),
+    /// `mqtt` from npm over WebSocket, likewise.
+    MqttJsWs(SocketAddr),
 }
 
 impl Library {
     fn name(self) -> &'static str {
         match self {
-            Self::PahoMqtt => "paho-mqtt (PyPI)",
-            Self::MqttJs => "mqtt (npm)",
+            Self::PahoMqtt | Self::PahoMqttWs(_) => "paho-mqtt (PyPI)",
+            Self::MqttJs | Self::MqttJsWs(_) => "mqtt (npm)",
             Self::MqttSn12 => "mqtt-sn-12 (PyPI)",
+        }
+    }
+
+    /// Where it connects, if that is its own choice.
+    fn server(self) -> Option<SocketAddr> {
+        match self {
+            Self::PahoMqttWs(server) | Self::MqttJsWs(server) => Some(server),
+            Self::PahoMqtt | Self::MqttJs | Self::MqttSn12 => None,
         }
     }
 
@@ -52,8 +64,17 @@ impl Library {
                 command.arg(driver("mqttjs.mjs")).env("NODE_PATH", &modules);
                 modules.join("mqtt").is_dir().then_some(command)
             }
+            Self::PahoMqttWs(_) => over_websocket(Self::PahoMqtt),
+            Self::MqttJsWs(_) => over_websocket(Self::MqttJs),
         }
     }
+}
+
+/// The command of a driver that connects over WebSocket.
+fn over_websocket(library: Library) -> Option<Command> {
+    let mut command = library.command()?;
+    command.arg("websocket");
+    Some(command)
 }
 
 /// How a foreign client connects.
@@ -86,6 +107,8 @@ impl<'a> Session<'a> {
 pub struct Driver {
     name: String,
     process: Process,
+    /// Where it connects, if that is its own choice.
+    server: Option<SocketAddr>,
     inbox: VecDeque<Message>,
     /// Commands and events so far, for the message of a failing test.
     said: Vec<String>,
@@ -96,7 +119,8 @@ impl Driver {
     #[track_caller]
     pub fn start(library: Library) -> Option<Self> {
         let mut command = found(library.name(), library.command())?;
-        Some(Self::new(library.name(), &mut command))
+        let driver = Self::new(library.name(), &mut command);
+        Some(Self { server: library.server(), ..driver })
     }
 
     /// Starts `mosquitto_sub` with these arguments and waits until it has subscribed.
@@ -111,7 +135,8 @@ impl Driver {
 
     fn new(name: &str, command: &mut Command) -> Self {
         let process = Process::spawn(name, command);
-        Self { name: name.to_owned(), process, inbox: VecDeque::new(), said: Vec::new() }
+        let (name, inbox) = (name.to_owned(), VecDeque::new());
+        Self { name, process, server: None, inbox, said: Vec::new() }
     }
 
     /// Connects and wants to be accepted. Returns whether a session was there before, as far as
@@ -119,6 +144,7 @@ impl Driver {
     #[track_caller]
     pub fn connect(&mut self, server: SocketAddr, session: &Session<'_>) -> bool {
         let clean = if session.clean { "clean" } else { "keep" };
+        let server = self.server.unwrap_or(server);
         let (ip, port, id) = (server.ip(), server.port(), session.client_id);
         let mut command = format!("connect {ip} {port} {id} {clean} {}", session.keep_alive_s);
         if let Some(Will { topic, payload, qos, retain }) = session.will {

@@ -4,3 +4,4 @@
 
 mod mqtt;
 mod mqtt_sn_12;
+mod websocket;
