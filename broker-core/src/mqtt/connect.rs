@@ -172,6 +172,7 @@ impl Flags {
 pub(super) struct Wishes {
     session_expiry_s: u32,
     receive_maximum: u16,
+    pub(super) topic_alias_maximum: u16,
     /// Octets of the largest packet that the client takes [MQTT5-3.1.2-24].
     pub(super) packet_bytes_max: u32,
     /// Whether the client likes to be told why, in words [MQTT5-3.1.2-29].
@@ -184,6 +185,7 @@ impl Default for Wishes {
         Self {
             session_expiry_s: 0,
             receive_maximum: u16::MAX,
+            topic_alias_maximum: 0,
             packet_bytes_max: u32::MAX,
             wants_words: true,
             has_authentication_method: false,
@@ -200,6 +202,8 @@ impl Wishes {
                 wishes.session_expiry_s = seconds;
             } else if let Property::ReceiveMaximum(messages) = property {
                 wishes.receive_maximum = messages;
+            } else if let Property::TopicAliasMaximum(aliases) = property {
+                wishes.topic_alias_maximum = aliases;
             } else if let Property::MaximumPacketSize(octets) = property {
                 wishes.packet_bytes_max = octets;
             } else if let Property::RequestProblemInformation(wanted) = property {

@@ -6,11 +6,14 @@
 
 mod receive;
 mod send;
+mod unreleased;
 
 use super::alias::Aliases;
 use super::frame::PacketType;
+use super::naming::Naming;
 use super::version::Version;
 use crate::api::Dialect;
+use unreleased::UnreleasedIds;
 
 /// The server's end of one connection. It has no buffers: octets stay with the caller.
 #[derive(Debug)]
@@ -33,8 +36,21 @@ pub struct ServerConn {
     /// Messages of QoS 1 and 2 from the client that have not been answered for good; counted in
     /// 5.0.
     unanswered: u16,
-    /// Made with the first alias.
-    aliases: Option<Box<Aliases>>,
+    /// Topic aliases that the client takes, of which we use so many, and octets of the topic names
+    /// behind those of one direction.
+    outbound_alias_maximum: u16,
+    alias_bytes_max: u32,
+    extras: Option<Box<Extras>>,
+}
+
+/// What only some connections need; made with the first of it.
+#[derive(Debug, Default)]
+struct Extras {
+    /// Aliases that the client has set.
+    inbound: Aliases,
+    /// Those that we have set.
+    outbound: Naming,
+    unreleased: UnreleasedIds,
 }
 
 /// How far a connection is.
@@ -108,7 +124,9 @@ impl ServerConn {
             session_expiry_s: 0,
             outbound_bytes_max: u32::MAX,
             unanswered: 0,
-            aliases: None,
+            outbound_alias_maximum: 0,
+            alias_bytes_max: 0,
+            extras: None,
         }
     }
 
@@ -133,11 +151,20 @@ impl ServerConn {
 
     /// Octets held on the heap.
     pub fn memory(&self) -> usize {
-        self.aliases.as_ref().map_or(0, |aliases| aliases.memory())
+        self.extras.as_ref().map_or(0, |extras| extras.memory())
     }
 
     fn end(&mut self) {
         self.phase = Phase::Ended;
-        self.aliases = None;
+        self.extras = None;
+    }
+}
+
+impl Extras {
+    fn memory(&self) -> usize {
+        size_of::<Self>()
+            + self.inbound.memory()
+            + self.outbound.memory()
+            + self.unreleased.memory()
     }
 }

@@ -27,7 +27,11 @@ pub struct Settings {
     pub receive_maximum: u16,
     /// Topic aliases of a client of MQTT 5.0; 0: it may have none [MQTT5-3.3.2-9].
     pub topic_alias_maximum: u16,
-    /// Octets of all topic names behind the aliases of a connection. More end it.
+    /// Topic aliases that are used towards a client of MQTT 5.0, if it takes as many
+    /// [MQTT5-3.1.2-26]; 0: none.
+    pub outbound_alias_maximum: u16,
+    /// Octets of all topic names behind the aliases of a connection, in each direction. If a client
+    /// sets more that ends the connection; what we send goes without an alias then.
     pub topic_alias_bytes_max: usize,
     /// The longest keep alive in seconds that a client of MQTT 5.0 may have; `None`: any, and none
     /// at all. Older clients cannot be told, so theirs is what they say.
@@ -50,6 +54,7 @@ impl Default for Settings {
             window: 20,
             receive_maximum: 100,
             topic_alias_maximum: 10,
+            outbound_alias_maximum: 32,
             // One topic of the greatest length, or all ten of any length seen in practice.
             topic_alias_bytes_max: TOPIC_BYTES_MAX,
             keep_alive_max_s: None,

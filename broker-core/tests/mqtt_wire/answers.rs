@@ -259,16 +259,85 @@ fn properties_go_to_those_who_know_them() {
     );
 }
 
-/// [MQTT5-3.1.2-26], [MQTT5-3.1.2-27], [MQTT5-3.3.2-11]
+/// A client of 5.0 that takes so many topic aliases, and packets of any size.
+fn wire_with_aliases(maximum: u16) -> Wire {
+    let maximum = hex(&maximum.to_be_bytes());
+    let body = format!("00 04 4D 51 54 54 05 02 00 3C 03 22 {maximum} 00 01 63");
+    Wire::connected_by(&framed("10", &body), Settings::default())
+}
+
+const NAME: &str = "00 08 61 2F 74 6F 70 69 63 31";
+const OTHER: &str = "00 08 61 2F 74 6F 70 69 63 32";
+
+fn publishes(wire: &mut Wire, topic: &str, id: u16, qos: QoS) -> String {
+    let message = message(topic, "26 00 00 00 00", b"hi");
+    let sent = wire.send(Outgoing::Publish(delivery(&message, id, qos)));
+    assert_eq!(sent, Sent::Packet(PacketType::Publish));
+    wire.take_said()
+}
+
+/// [MQTT5-3.1.2-26], [MQTT5-3.3.2-8], [MQTT5-3.3.2-11]
 #[test]
-fn the_server_uses_no_aliases() {
-    let connect = framed("10", "00 04 4D 51 54 54 05 02 00 3C 03 22 00 09 00 01 63");
-    let mut wire = Wire::connected_by(&connect, Settings::default());
-    let message = message("a", "", b"");
-    for _ in 0..2 {
-        let _ = wire.send(Outgoing::Publish(delivery(&message, 0, QoS::AtMostOnce)));
-        assert_eq!(wire.take_said(), "30 04 00 01 61 00");
+fn topics_that_come_again_are_named_by_an_alias() {
+    let mut wire = wire_with_aliases(1);
+    let q0 = QoS::AtMostOnce;
+    let whole = framed("30", &format!("{OTHER} 05 26 00 00 00 00 68 69"));
+    let set = framed("30", &format!("{NAME} 08 23 00 01 26 00 00 00 00 68 69"));
+    assert_eq!(publishes(&mut wire, "a/topic1", 0, q0), set);
+    let used = framed("30", "00 00 08 23 00 01 26 00 00 00 00 68 69");
+    assert_eq!(publishes(&mut wire, "a/topic1", 0, q0), used);
+    let used = framed("34", "00 00 00 07 08 23 00 01 26 00 00 00 00 68 69");
+    assert_eq!(publishes(&mut wire, "a/topic1", 7, QoS::ExactlyOnce), used);
+    // There is no other alias left.
+    assert_eq!(publishes(&mut wire, "a/topic2", 0, q0), whole);
+    assert!(wire.conn.memory() > 0);
+    // A topic that is as short as its alias needs none.
+    assert_eq!(publishes(&mut wire, "a", 0, q0), "30 0B 00 01 61 05 26 00 00 00 00 68 69");
+}
+
+/// [MQTT5-3.1.2-27], [MQTT5-3.3.2-7]
+#[test]
+fn a_client_that_takes_no_aliases_gets_none() {
+    let whole = framed("30", &format!("{NAME} 05 26 00 00 00 00 68 69"));
+    let settings = Settings { outbound_alias_maximum: 0, ..Settings::default() };
+    let asked = framed("10", "00 04 4D 51 54 54 05 02 00 3C 03 22 00 09 00 01 63");
+    for mut wire in
+        [Wire::connected(V5), wire_with_aliases(0), Wire::connected_by(&asked, settings)]
+    {
+        for _ in 0..3 {
+            assert_eq!(publishes(&mut wire, "a/topic1", 0, QoS::AtMostOnce), whole);
+        }
     }
+    // What one connection knows is nothing to the next.
+    let set = framed("30", &format!("{NAME} 08 23 00 01 26 00 00 00 00 68 69"));
+    for _ in 0..2 {
+        let mut wire = wire_with_aliases(9);
+        assert_eq!(publishes(&mut wire, "a/topic1", 0, QoS::AtMostOnce), set);
+    }
+}
+
+/// [MQTT5-3.1.2-24]
+///
+/// What sets an alias is three octets longer, what uses one may be the only form that fits.
+#[test]
+fn an_alias_is_set_only_by_what_is_sent() {
+    let connect = |max| {
+        let body = format!("00 04 4D 51 54 54 05 02 00 3C 08 22 00 09 27 00 00 00 {max} 00 01 63");
+        Wire::connected_by(&framed("10", &body), Settings::default())
+    };
+    let message = message("a/topic1", "", &[7; 19]);
+    let deliver = |wire: &mut Wire| {
+        let _ = wire.send(Outgoing::Publish(delivery(&message, 0, QoS::AtMostOnce)));
+        wire.take_said()
+    };
+    let payload = hex(&[7; 19]);
+    let mut wire = connect("20");
+    for _ in 0..3 {
+        assert_eq!(deliver(&mut wire), framed("30", &format!("{NAME} 00 {payload}")));
+    }
+    let mut wire = connect("23");
+    assert_eq!(deliver(&mut wire), framed("30", &format!("{NAME} 03 23 00 01 {payload}")));
+    assert_eq!(deliver(&mut wire), framed("30", &format!("00 00 03 23 00 01 {payload}")));
 }
 
 /// A client of 5.0 that takes `max` octets.

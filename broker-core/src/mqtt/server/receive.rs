@@ -1,7 +1,7 @@
 //! What comes in: one packet at a time, or the reason why there will be no more.
 
 use super::{Phase, Received, ServerConn};
-use crate::api::{AckKind, Incoming, Payload, Publish, QoS, Subscribe, Unsubscribe};
+use crate::api::{AckKind, Incoming, PacketId, Payload, Publish, QoS, Subscribe, Unsubscribe};
 use crate::mqtt::answer::{self, Words};
 use crate::mqtt::connect::{self, Protocol};
 use crate::mqtt::error::{Fault, Violation};
@@ -75,7 +75,7 @@ impl ServerConn {
             self.connect(settings, first, length, body, hear)?;
         } else {
             check_length(length, self.version)?;
-            self.packet(settings, first, kind, body, hear)?;
+            self.packet(first, kind, body, hear)?;
         }
         Ok(Received::Packet { used: size, kind })
     }
@@ -105,6 +105,9 @@ impl ServerConn {
         self.receive_maximum = settings.receive_maximum.max(1);
         self.topic_alias_maximum = settings.topic_alias_maximum;
         self.inbound_bytes_max = settings.packet_bytes_max;
+        self.outbound_alias_maximum =
+            request.wishes.topic_alias_maximum.min(settings.outbound_alias_maximum);
+        self.alias_bytes_max = u32::try_from(settings.topic_alias_bytes_max).unwrap_or(u32::MAX);
         self.server_keep_alive_s = request.server_keep_alive_s;
         self.session_expiry_s = request.connect.session_expiry_s;
         self.outbound_bytes_max = request.wishes.packet_bytes_max;
@@ -117,7 +120,6 @@ impl ServerConn {
     #[inline]
     fn packet(
         &mut self,
-        settings: &Settings,
         first: u8,
         kind: PacketType,
         body: &[u8],
@@ -125,7 +127,7 @@ impl ServerConn {
     ) -> Result<(), Fault> {
         let version = self.version;
         match kind {
-            PacketType::Publish => self.publish(settings, first, body, hear)?,
+            PacketType::Publish => self.publish(first, body, hear)?,
             PacketType::PubAck => hear(Incoming::Ack(small::ack(AckKind::PubAck, body, version)?)),
             PacketType::PubRec => hear(Incoming::Ack(small::ack(AckKind::PubRec, body, version)?)),
             PacketType::PubRel => hear(Incoming::Ack(small::ack(AckKind::PubRel, body, version)?)),
@@ -168,14 +170,13 @@ impl ServerConn {
     #[inline]
     fn publish(
         &mut self,
-        settings: &Settings,
         first: u8,
         body: &[u8],
         hear: impl FnOnce(Incoming<'_>),
     ) -> Result<(), Fault> {
         let publish = publish::decode(first, body, self.version)?;
-        self.count_unanswered(publish.qos, publish.dup)?;
-        let topic = self.resolve(publish.topic, publish.alias, settings)?;
+        self.count_unanswered(publish.qos, publish.id)?;
+        let topic = self.resolve(publish.topic, publish.alias)?;
         hear(Incoming::Publish(Publish {
             topic,
             payload: Payload::Borrowed(publish.payload),
@@ -189,14 +190,25 @@ impl ServerConn {
         Ok(())
     }
 
-    /// Counts a message that will be answered, up to what was allowed [MQTT5-3.3.4-7]. A repeated
-    /// one does not count: it may have been counted before, and nothing is kept here to tell.
+    /// Counts a message that will be answered, up to what was allowed [MQTT5-3.3.4-7]. Every one of
+    /// QoS 1 is answered by a PUBACK of its own; one of QoS 2 that comes again before its PUBREL is
+    /// still the same message. The count begins anew with each connection [MQTT5-4.9.0-1].
     #[inline]
-    fn count_unanswered(&mut self, qos: QoS, dup: bool) -> Result<(), Fault> {
-        if self.version != Version::V5 || qos == QoS::AtMostOnce || dup {
+    fn count_unanswered(&mut self, qos: QoS, id: PacketId) -> Result<(), Fault> {
+        if self.version != Version::V5 || qos == QoS::AtMostOnce {
             return Ok(());
         }
-        if self.unanswered >= self.receive_maximum {
+        let is_full = self.unanswered >= self.receive_maximum;
+        if qos == QoS::ExactlyOnce {
+            let unreleased = &mut self.extras.get_or_insert_default().unreleased;
+            if unreleased.contains(id) {
+                return Ok(());
+            }
+            if !is_full {
+                unreleased.insert(id);
+            }
+        }
+        if is_full {
             return Err(Fault::ReceiveMaximum(self.receive_maximum));
         }
         self.unanswered += 1;
@@ -209,19 +221,18 @@ impl ServerConn {
         &'a mut self,
         topic: Option<TopicName<'a>>,
         alias: Option<u16>,
-        settings: &Settings,
     ) -> Result<TopicName<'a>, Fault> {
         match (topic, alias) {
             (Some(topic), None) => Ok(topic),
             (None, None) => Err(Fault::TopicName(TopicError::Empty)),
             (_, Some(alias)) if alias > self.topic_alias_maximum => Err(Fault::AliasInvalid(alias)),
             (Some(topic), Some(alias)) => {
-                let aliases = self.aliases.get_or_insert_default();
-                aliases.set(alias, topic, settings.topic_alias_bytes_max)?;
+                let extras = self.extras.get_or_insert_default();
+                extras.inbound.set(alias, topic, self.alias_bytes_max as usize)?;
                 Ok(topic)
             }
-            (None, Some(alias)) => match &self.aliases {
-                Some(aliases) => aliases.get(alias),
+            (None, Some(alias)) => match &self.extras {
+                Some(extras) => extras.inbound.get(alias),
                 None => Err(Fault::AliasUnknown(alias)),
             },
         }

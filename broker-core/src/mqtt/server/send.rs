@@ -1,9 +1,10 @@
 //! What goes out, and how the broker ends a connection.
 
 use super::{Phase, Sent, ServerConn};
-use crate::api::{Ack, AckKind, ConnAck, Outgoing, PacketId};
+use crate::api::{Ack, AckKind, ConnAck, Delivery, Outgoing, PacketId};
 use crate::mqtt::answer::{self, Terms, Words};
 use crate::mqtt::frame::PacketType;
+use crate::mqtt::naming::{self, Name};
 use crate::mqtt::publish;
 use crate::mqtt::sink::Sink;
 use crate::mqtt::version::Version;
@@ -24,9 +25,7 @@ impl ServerConn {
         }
         let (version, max) = (self.version, self.outbound_bytes_max);
         let (kind, is_written) = match packet {
-            Outgoing::Publish(delivery) => {
-                (PacketType::Publish, publish::encode(&delivery, version, max, out))
-            }
+            Outgoing::Publish(delivery) => (PacketType::Publish, self.deliver(&delivery, out)),
             Outgoing::Ack(Ack { id: PacketId(0), .. })
             | Outgoing::WillAck { .. }
             | Outgoing::Drained => return Sent::Nothing,
@@ -49,17 +48,48 @@ impl ServerConn {
         if is_written { Sent::Packet(kind) } else { Sent::TooLarge(kind) }
     }
 
-    /// The last answer to a message makes room for another.
+    /// Writes a PUBLISH, by a topic alias where that is shorter. An alias is set only if what sets it
+    /// is sent, and what is too large with it may go without.
     #[inline]
-    const fn count_answered(&mut self, ack: &Ack) {
-        let is_last = match ack.kind {
-            AckKind::PubAck | AckKind::PubComp => true,
-            AckKind::PubRec => ack.reason.is_error(),
+    fn deliver(&mut self, delivery: &Delivery<'_>, out: &mut impl Sink) -> bool {
+        let (version, bytes_max) = (self.version, self.outbound_bytes_max);
+        let topic = delivery.message.topic();
+        // [MQTT5-3.1.2-27]
+        if self.outbound_alias_maximum == 0 || topic.len() < naming::TOPIC_BYTES_MIN {
+            return publish::encode(delivery, version, Name::Whole, bytes_max, out);
+        }
+        let names = &mut self.extras.get_or_insert_default().outbound;
+        let name = names.name(topic, self.outbound_alias_maximum, self.alias_bytes_max as usize);
+        if publish::encode(delivery, version, name, bytes_max, out) {
+            if let Name::New(alias) = name {
+                names.set(alias, topic);
+            }
+            return true;
+        }
+        match name {
+            Name::New(_) => publish::encode(delivery, version, Name::Whole, bytes_max, out),
+            Name::Whole | Name::Alias(_) => false,
+        }
+    }
+
+    /// The last answer to a message makes room for another: PUBACK, PUBCOMP, and a PUBREC that
+    /// refuses [MQTT5-3.3.4-7]. A message of QoS 2 that an earlier connection has brought does not
+    /// count in this one.
+    #[inline]
+    fn count_answered(&mut self, ack: &Ack) {
+        let is_counted = match ack.kind {
+            AckKind::PubAck => true,
+            AckKind::PubComp => self.is_released(ack.id),
+            AckKind::PubRec => ack.reason.is_error() && self.is_released(ack.id),
             AckKind::PubRel => false,
         };
-        if is_last {
+        if is_counted {
             self.unanswered = self.unanswered.saturating_sub(1);
         }
+    }
+
+    fn is_released(&mut self, id: PacketId) -> bool {
+        self.extras.as_mut().is_some_and(|extras| extras.unreleased.remove(id))
     }
 
     fn accept(&mut self, connack: &ConnAck<'_>, out: &mut impl Sink) -> bool {
