@@ -16,13 +16,15 @@ use crate::reason::ReasonCode;
 
 /// What the CONNACK of MQTT 5.0 says beside what the broker says.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
+pub(super) struct Terms<'a> {
     /// What the client asked for; only another value is said.
     pub(super) session_expiry_s: u32,
     pub(super) server_keep_alive_s: Option<u16>,
     pub(super) receive_maximum: u16,
     pub(super) topic_alias_maximum: u16,
     pub(super) packet_bytes_max: u32,
+    /// Method and data, if CONNECT named a method [MQTT5-4.12.0-5], [MQTT5-4.12.0-6].
+    pub(super) authentication: Option<(&'a str, &'a [u8])>,
 }
 
 /// CONNACK 0 of 3.1 and 3.1.1 [MQTT-3.1.4-4]. The octet that tells of the session
@@ -44,7 +46,7 @@ pub(super) fn refuse_3(reason: ReasonCode, out: &mut impl Sink) -> bool {
 /// CONNACK 0x00 of 5.0.
 pub(super) fn accept_5(
     connack: &ConnAck<'_>,
-    terms: &Terms,
+    terms: &Terms<'_>,
     bytes_max: u32,
     out: &mut impl Sink,
 ) -> bool {
@@ -55,14 +57,14 @@ pub(super) fn accept_5(
     }
     if let Some(client_id) = connack.assigned_client_id {
         // [MQTT5-3.1.3-7]
-        let len = u16::try_from(client_id.len()).expect("the broker makes short ones");
-        properties.push(0x12);
-        properties.extend_from_slice(&len.to_be_bytes());
-        properties.extend_from_slice(client_id.as_bytes());
+        push_binary(&mut properties, 0x12, client_id.as_bytes());
     }
     if let Some(seconds) = terms.server_keep_alive_s {
         properties.push(0x13);
         properties.extend_from_slice(&seconds.to_be_bytes());
+    }
+    if let Some((method, data)) = terms.authentication {
+        push_authentication(&mut properties, method, data);
     }
     if terms.receive_maximum < u16::MAX {
         properties.push(0x21);
@@ -75,6 +77,44 @@ pub(super) fn accept_5(
     properties.push(0x27);
     properties.extend_from_slice(&terms.packet_bytes_max.to_be_bytes());
     connack_5(connack.session_present, ReasonCode::Success, &properties, bytes_max, out)
+}
+
+/// AUTH of 5.0, in which a server continues an exchange [MQTT5-4.12.0-2] or ends it well
+/// [MQTT5-3.15.2-1]. Says how large it is if it is larger than the client takes.
+pub(super) fn auth(
+    reason: ReasonCode,
+    method: &str,
+    data: &[u8],
+    bytes_max: u32,
+    out: &mut impl Sink,
+) -> Result<(), usize> {
+    let mut properties = Vec::new();
+    push_authentication(&mut properties, method, data);
+    let remaining = 1 + varint_len(properties.len()) + properties.len();
+    if !fits(remaining, bytes_max) {
+        return Err(1 + varint_len(remaining) + remaining);
+    }
+    let mut head = Head::frame(PacketType::Auth.first_octet(), remaining);
+    head.u8(reason as u8);
+    head.varint(properties.len());
+    head.put(out);
+    out.put(&properties);
+    Ok(())
+}
+
+fn push_authentication(properties: &mut Vec<u8>, method: &str, data: &[u8]) {
+    push_binary(properties, 0x15, method.as_bytes());
+    if !data.is_empty() {
+        push_binary(properties, 0x16, data);
+    }
+}
+
+/// A property that is a string or binary data, of which there are at most 65,535 octets.
+fn push_binary(properties: &mut Vec<u8>, id: u8, octets: &[u8]) {
+    let len = u16::try_from(octets.len()).expect("what a server says is short");
+    properties.push(id);
+    properties.extend_from_slice(&len.to_be_bytes());
+    properties.extend_from_slice(octets);
 }
 
 /// CONNACK of 5.0 with a reason, and with `words` if they fit [MQTT5-3.2.2-19].

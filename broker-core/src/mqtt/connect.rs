@@ -118,12 +118,24 @@ impl Request<'_> {
         if size > max {
             return Err(Fault::ClientIdTooLong { size, max });
         }
-        // [MQTT5-4.12.0-1]
-        if self.wishes.has_authentication_method {
-            return Err(Fault::AuthenticationMethod);
-        }
         Ok(())
     }
+}
+
+/// The method by which a client wants to show who it is, and what it says first.
+pub(super) fn authentication<'a>(request: &Request<'a>) -> Option<(&'a str, Option<&'a [u8]>)> {
+    if !request.wishes.has_authentication_method {
+        return None;
+    }
+    let (mut method, mut data) = (None, None);
+    for property in request.connect.properties.iter() {
+        if let Property::AuthenticationMethod(name) = property {
+            method = Some(name);
+        } else if let Property::AuthenticationData(octets) = property {
+            data = Some(octets);
+        }
+    }
+    method.map(|method| (method, data))
 }
 
 /// The octet of flags.

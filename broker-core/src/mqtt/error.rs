@@ -95,11 +95,18 @@ pub enum Fault {
         /// Octets that are allowed.
         max: usize,
     },
-    /// An authentication method: this server has none [MQTT5-4.12.0-1].
+    /// Who the client says it is, or how it wants to show that, is refused: [MQTT5-4.12.0-1],
+    /// [MQTT5-4.12.0-4], [MQTT5-3.1.4-2].
+    NotAuthenticated(ReasonCode),
+    /// An AUTH without a method, or with another one than CONNECT named [MQTT5-4.12.0-5].
     AuthenticationMethod,
+    /// While a client shows who it is it says AUTH and DISCONNECT only [MQTT5-3.1.2-30].
+    Unauthenticated,
+    /// DISCONNECT of a client that was still to show who it is.
+    GaveUp,
     /// Authentication data without a method.
     AuthenticationData,
-    /// AUTH, while no authentication is under way [MQTT5-4.12.0-7].
+    /// AUTH, while no authentication is under way or may begin [MQTT5-4.12.0-7].
     NoAuthentication,
     /// What should be a topic name.
     TopicName(TopicError),
@@ -167,6 +174,8 @@ impl Fault {
             | Self::PasswordWithoutUserName
             | Self::AuthenticationData
             | Self::NoAuthentication
+            | Self::AuthenticationMethod
+            | Self::Unauthenticated
             | Self::TopicName(TopicError::Empty)
             | Self::NoFilters
             | Self::BadSubscriptionQos
@@ -182,7 +191,8 @@ impl Fault {
             Self::ClientIdEmpty | Self::ClientIdTooLong { .. } => {
                 ReasonCode::ClientIdentifierNotValid
             }
-            Self::AuthenticationMethod => ReasonCode::BadAuthenticationMethod,
+            Self::NotAuthenticated(reason) => reason,
+            Self::GaveUp => ReasonCode::Success,
             Self::TopicFilter(_) => ReasonCode::TopicFilterInvalid,
             Self::TopicName(_) => ReasonCode::TopicNameInvalid,
             Self::ReceiveMaximum(_) => ReasonCode::ReceiveMaximumExceeded,
@@ -226,7 +236,12 @@ impl fmt::Display for Fault {
             Self::ClientIdTooLong { size, max } => {
                 write!(f, "client identifier: {size} octets, {max} are allowed")
             }
-            Self::AuthenticationMethod => f.write_str("authentication method: none is served"),
+            Self::NotAuthenticated(reason) => reason.fmt(f),
+            Self::AuthenticationMethod => {
+                f.write_str("authentication method: not the one of CONNECT")
+            }
+            Self::Unauthenticated => f.write_str("authentication is under way"),
+            Self::GaveUp => f.write_str("the client gave authentication up"),
             Self::AuthenticationData => f.write_str("authentication data without a method"),
             Self::NoAuthentication => f.write_str("no authentication is under way"),
             Self::TopicName(error) => write!(f, "topic name: {error}"),

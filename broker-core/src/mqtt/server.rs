@@ -1,9 +1,10 @@
 //! The server's end of one connection.
 //!
-//! CONNECT comes in → CONNACK goes out → anything goes in both directions → a violation, or the
+//! CONNECT comes in → AUTH goes back and forth, if a method was named → CONNACK goes out → anything goes in both directions → a violation, or the
 //! broker, ends it, or the client leaves with DISCONNECT. What comes after that is ignored; what
 //! was asked before a DISCONNECT is still answered.
 
+mod authenticate;
 mod receive;
 mod send;
 mod unreleased;
@@ -13,6 +14,7 @@ use super::frame::PacketType;
 use super::naming::Naming;
 use super::version::Version;
 use crate::api::Dialect;
+use authenticate::Authentication;
 use unreleased::UnreleasedIds;
 
 /// The server's end of one connection. It has no buffers: octets stay with the caller.
@@ -51,6 +53,8 @@ struct Extras {
     /// Those that we have set.
     outbound: Naming,
     unreleased: UnreleasedIds,
+    /// If CONNECT named a method.
+    authentication: Option<Box<Authentication>>,
 }
 
 /// How far a connection is.
@@ -58,6 +62,8 @@ struct Extras {
 enum Phase {
     /// Nothing was received.
     New,
+    /// CONNECT was read and waits until the client has shown who it is.
+    Authenticating,
     /// CONNECT was heard, CONNACK has not been sent.
     Connecting,
     /// CONNACK was sent.
@@ -141,11 +147,18 @@ impl ServerConn {
         self.phase == Phase::Ended || self.has_left
     }
 
+    /// Whether the client is still to show who it is: the broker has not heard of it.
+    pub fn is_authenticating(&self) -> bool {
+        self.phase == Phase::Authenticating
+    }
+
     /// What the client speaks, once it has said so.
     pub const fn dialect(&self) -> Option<Dialect> {
         match self.phase {
             Phase::New => None,
-            Phase::Connecting | Phase::Connected | Phase::Ended => Some(self.version.dialect()),
+            Phase::Authenticating | Phase::Connecting | Phase::Connected | Phase::Ended => {
+                Some(self.version.dialect())
+            }
         }
     }
 
@@ -166,5 +179,6 @@ impl Extras {
             + self.inbound.memory()
             + self.outbound.memory()
             + self.unreleased.memory()
+            + self.authentication.as_ref().map_or(0, |authentication| authentication.memory())
     }
 }

@@ -3,6 +3,7 @@
 //! Packets are hex as the standards draw them.
 
 mod answers;
+mod authentication;
 mod conduct;
 mod connect_3;
 mod connect_5;

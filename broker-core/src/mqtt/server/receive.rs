@@ -1,7 +1,10 @@
 //! What comes in: one packet at a time, or the reason why there will be no more.
 
 use super::{Phase, Received, ServerConn};
-use crate::api::{AckKind, Incoming, PacketId, Payload, Publish, QoS, Subscribe, Unsubscribe};
+use crate::api::{
+    AckKind, Connect, Incoming, PacketId, Payload, Publish, QoS, Subscribe, Unsubscribe,
+};
+use crate::auth::{Everybody, Gate};
 use crate::mqtt::answer::{self, Words};
 use crate::mqtt::connect::{self, Protocol};
 use crate::mqtt::error::{Fault, Violation};
@@ -13,6 +16,7 @@ use crate::mqtt::sink::Sink;
 use crate::mqtt::small;
 use crate::mqtt::subscribe;
 use crate::mqtt::version::Version;
+use crate::time::Instant;
 use crate::topic::{TopicError, TopicName};
 
 impl ServerConn {
@@ -25,6 +29,8 @@ impl ServerConn {
     /// connection has ended; the caller flushes, closes, and tells the broker that the link is
     /// lost. If CONNACK has not been sent by then it never will be: who wants the client to see it
     /// sends what the broker answers to CONNECT before reading on.
+    ///
+    /// Everybody is let in; [`ServerConn::receive_at`] asks somebody about that.
     pub fn receive(
         &mut self,
         settings: &Settings,
@@ -32,7 +38,22 @@ impl ServerConn {
         out: &mut impl Sink,
         hear: impl FnOnce(Incoming<'_>),
     ) -> Result<Received, Violation> {
-        self.take_packet(settings, input, hear).map_err(|fault| {
+        let gate = Gate { authenticator: &mut Everybody, now: Instant::default() };
+        self.receive_at(settings, gate, input, out, hear)
+    }
+
+    /// Reads at most one packet like [`ServerConn::receive`]. Who does not get past the gate is told
+    /// so, which is a violation like any other, and the broker hears nothing of it. An exchange of
+    /// AUTH packets is held here: what the client is to be told is put into `out`.
+    pub fn receive_at(
+        &mut self,
+        settings: &Settings,
+        gate: Gate<'_>,
+        input: &[u8],
+        out: &mut impl Sink,
+        hear: impl FnOnce(Incoming<'_>),
+    ) -> Result<Received, Violation> {
+        self.take_packet(settings, gate, input, out, hear).map_err(|fault| {
             let packet = input.first().and_then(|first| PacketType::from_first(*first));
             self.reject(Violation { packet, fault }, out)
         })
@@ -42,7 +63,9 @@ impl ServerConn {
     fn take_packet(
         &mut self,
         settings: &Settings,
+        gate: Gate<'_>,
         input: &[u8],
+        out: &mut impl Sink,
         hear: impl FnOnce(Incoming<'_>),
     ) -> Result<Received, Fault> {
         // [MQTT-3.1.4-5], [MQTT-3.14.4-2]
@@ -59,12 +82,20 @@ impl ServerConn {
         } else {
             frame::check_first(first, self.version)?
         };
+        let is_authenticating = self.phase == Phase::Authenticating;
+        if is_authenticating && !matches!(kind, PacketType::Auth | PacketType::Disconnect) {
+            return Err(Fault::Unauthenticated);
+        }
         let Some(length) = RemainingLength::read(rest)? else {
             return Ok(Received::Incomplete { needed: input.len() + 1 });
         };
         let body_at = 1 + length.octets;
         let size = body_at + length.value;
-        let max = if is_new { settings.connect_packet_bytes_max } else { self.inbound_bytes_max };
+        let max = if is_new || is_authenticating {
+            settings.connect_packet_bytes_max
+        } else {
+            self.inbound_bytes_max
+        };
         if size > max as usize {
             return Err(Fault::TooLarge { size, max });
         }
@@ -72,7 +103,10 @@ impl ServerConn {
             return Ok(Received::Incomplete { needed: size });
         };
         if is_new {
-            self.connect(settings, first, length, body, hear)?;
+            self.connect(settings, gate, (first, length, body), out, hear)?;
+        } else if kind == PacketType::Auth {
+            check_length(length, self.version)?;
+            self.authenticate(settings, gate, body, out, hear)?;
         } else {
             check_length(length, self.version)?;
             self.packet(first, kind, body, hear)?;
@@ -84,9 +118,9 @@ impl ServerConn {
     fn connect(
         &mut self,
         settings: &Settings,
-        first: u8,
-        length: RemainingLength,
-        body: &[u8],
+        gate: Gate<'_>,
+        (first, length, body): (u8, RemainingLength, &[u8]),
+        out: &mut impl Sink,
         hear: impl FnOnce(Incoming<'_>),
     ) -> Result<(), Fault> {
         let mut reader = Reader::new(body);
@@ -113,6 +147,14 @@ impl ServerConn {
         self.outbound_bytes_max = request.wishes.packet_bytes_max;
         // Refused or not, the client has said how it wants to be spoken to.
         request.check(settings)?;
+        if let Some((method, data)) = connect::authentication(&request) {
+            return self.begin_authentication(gate, method, data, body, out, |user| {
+                let connect = Connect { user_name: Some(user), ..request.connect };
+                hear(Incoming::Connect(connect));
+            });
+        }
+        let Connect { user_name, password, .. } = request.connect;
+        gate.authenticator.check(gate.now, user_name, password).map_err(Fault::NotAuthenticated)?;
         hear(Incoming::Connect(request.connect));
         Ok(())
     }
@@ -153,12 +195,15 @@ impl ServerConn {
             }
             PacketType::Disconnect => {
                 let disconnect = small::disconnect(body, version, self.session_expiry_s)?;
+                if self.phase == Phase::Authenticating {
+                    return Err(Fault::GaveUp);
+                }
                 self.has_left = true;
                 hear(Incoming::Disconnect(disconnect));
             }
-            PacketType::Auth => return Err(small::auth(body)),
             // [MQTT-3.1.0-2]
             PacketType::Connect => return Err(Fault::SecondConnect),
+            PacketType::Auth => return Err(Fault::NoAuthentication),
             PacketType::ConnAck
             | PacketType::SubAck
             | PacketType::UnsubAck
@@ -240,7 +285,8 @@ impl ServerConn {
 
     /// Ends the connection because of something that the client sent [MQTT-4.8.0-1], and says so
     /// where it can be said: a client of 5.0 that has shown itself as one is told the reason, one
-    /// of 3.1 or 3.1.1 only that its version or its identifier is refused [MQTT-3.1.4-1].
+    /// of 3.1 or 3.1.1 only that its version, its identifier or its password is refused
+    /// [MQTT-3.1.4-1].
     #[cold]
     fn reject(&mut self, violation: Violation, out: &mut impl Sink) -> Violation {
         let words = if self.wants_words { Words::about(&violation) } else { Words::NONE };
@@ -250,7 +296,8 @@ impl ServerConn {
             (Phase::New, _, Fault::ProtocolLevel(_)) => {
                 answer::refuse_3(reason, out);
             }
-            (Phase::Connecting, Version::V5, _) => {
+            (_, _, Fault::GaveUp) => {}
+            (Phase::Authenticating | Phase::Connecting, Version::V5, _) => {
                 answer::refuse_5(reason, &words, self.outbound_bytes_max, out);
             }
             (Phase::Connected, Version::V5, _) => {
@@ -259,7 +306,7 @@ impl ServerConn {
             (
                 Phase::Connecting,
                 Version::V31 | Version::V311,
-                Fault::ClientIdEmpty | Fault::ClientIdTooLong { .. },
+                Fault::ClientIdEmpty | Fault::ClientIdTooLong { .. } | Fault::NotAuthenticated(_),
             ) => {
                 answer::refuse_3(reason, out);
             }

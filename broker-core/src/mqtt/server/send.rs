@@ -1,5 +1,6 @@
 //! What goes out, and how the broker ends a connection.
 
+use super::authenticate::Authentication;
 use super::{Phase, Sent, ServerConn};
 use crate::api::{Ack, AckKind, ConnAck, Delivery, Outgoing, PacketId};
 use crate::mqtt::answer::{self, Terms, Words};
@@ -16,7 +17,7 @@ impl ServerConn {
     /// A CONNACK that refuses is the end [MQTT-3.2.2-5].
     pub fn send(&mut self, packet: Outgoing<'_>, out: &mut impl Sink) -> Sent {
         let is_due = match self.phase {
-            Phase::New | Phase::Ended => false,
+            Phase::New | Phase::Authenticating | Phase::Ended => false,
             Phase::Connecting => matches!(packet, Outgoing::ConnAck(_)),
             Phase::Connected => !matches!(packet, Outgoing::ConnAck(_)),
         };
@@ -105,6 +106,7 @@ impl ServerConn {
                     receive_maximum: self.receive_maximum,
                     topic_alias_maximum: self.topic_alias_maximum,
                     packet_bytes_max: self.inbound_bytes_max,
+                    authentication: self.authentication().map(Authentication::last_words),
                 };
                 answer::accept_5(connack, &terms, self.outbound_bytes_max, out)
             }
@@ -131,7 +133,9 @@ impl ServerConn {
     pub fn close(&mut self, reason: ReasonCode, out: &mut impl Sink) -> Sent {
         let packet = match (self.phase, self.version) {
             (_, _) if self.has_left => None,
-            (Phase::Connecting, _) if reason.is_error() => self.refuse(reason, out),
+            (Phase::Authenticating | Phase::Connecting, _) if reason.is_error() => {
+                self.refuse(reason, out)
+            }
             (Phase::Connected, Version::V5) => {
                 let max = self.outbound_bytes_max;
                 answer::disconnect(reason, &Words::NONE, max, out).then_some(PacketType::Disconnect)
