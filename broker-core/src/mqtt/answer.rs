@@ -8,14 +8,18 @@ use core::fmt::{self, Write as _};
 use super::codes;
 use super::error::Violation;
 use super::frame::{PacketType, fits, varint_len};
+use super::settings::Features;
 use super::sink::Sink;
 use super::version::Version;
 use super::write::Head;
-use crate::api::{Ack, AckKind, ConnAck, PacketId};
+use crate::api::{Ack, AckKind, ConnAck, PacketId, QoS};
 use crate::reason::ReasonCode;
 
+/// Octets of the name of another server.
+const SERVER_BYTES_MAX: usize = 1_024;
+
 /// What the CONNACK of MQTT 5.0 says beside what the broker says.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Terms<'a> {
     /// What the client asked for; only another value is said.
     pub(super) session_expiry_s: u32,
@@ -23,6 +27,9 @@ pub(super) struct Terms<'a> {
     pub(super) receive_maximum: u16,
     pub(super) topic_alias_maximum: u16,
     pub(super) packet_bytes_max: u32,
+    pub(super) features: Features,
+    /// Where response topics may begin.
+    pub(super) response_topics: Option<String>,
     /// Method and data, if CONNECT named a method [MQTT5-4.12.0-5], [MQTT5-4.12.0-6].
     pub(super) authentication: Option<(&'a str, &'a [u8])>,
 }
@@ -66,6 +73,9 @@ pub(super) fn accept_5(
     if let Some((method, data)) = terms.authentication {
         push_authentication(&mut properties, method, data);
     }
+    if let Some(topics) = &terms.response_topics {
+        push_binary(&mut properties, 0x1A, topics.as_bytes());
+    }
     if terms.receive_maximum < u16::MAX {
         properties.push(0x21);
         properties.extend_from_slice(&terms.receive_maximum.to_be_bytes());
@@ -76,6 +86,7 @@ pub(super) fn accept_5(
     }
     properties.push(0x27);
     properties.extend_from_slice(&terms.packet_bytes_max.to_be_bytes());
+    push_missing(&mut properties, &terms.features);
     connack_5(connack.session_present, ReasonCode::Success, &properties, bytes_max, out)
 }
 
@@ -115,6 +126,39 @@ fn push_binary(properties: &mut Vec<u8>, id: u8, octets: &[u8]) {
     properties.push(id);
     properties.extend_from_slice(&len.to_be_bytes());
     properties.extend_from_slice(octets);
+}
+
+/// What is not served; that the rest is goes without saying [MQTT5-3.2.2-9].
+fn push_missing(properties: &mut Vec<u8>, features: &Features) {
+    if features.maximum_qos < QoS::ExactlyOnce {
+        properties.extend_from_slice(&[0x24, features.maximum_qos as u8]);
+    }
+    for (id, is_served) in [
+        (0x25, features.retain),
+        (0x28, features.wildcards),
+        (0x29, features.subscription_ids),
+        (0x2A, features.shared),
+    ] {
+        if !is_served {
+            properties.extend_from_slice(&[id, 0]);
+        }
+    }
+}
+
+/// CONNACK of 5.0 that sends a client to another server, with its name if it fits.
+pub(super) fn redirect(
+    reason: ReasonCode,
+    server: &str,
+    bytes_max: u32,
+    out: &mut impl Sink,
+) -> bool {
+    let mut properties = Vec::new();
+    if !server.is_empty() {
+        let end = server.floor_char_boundary(SERVER_BYTES_MAX);
+        push_binary(&mut properties, 0x1C, &server.as_bytes()[..end]);
+    }
+    connack_5(false, reason, &properties, bytes_max, out)
+        || connack_5(false, reason, &[], bytes_max, out)
 }
 
 /// CONNACK of 5.0 with a reason, and with `words` if they fit [MQTT5-3.2.2-19].

@@ -10,7 +10,7 @@ use core::time::Duration;
 use super::error::Fault;
 use super::property;
 use super::read::Reader;
-use super::settings::Settings;
+use super::settings::{Features, Settings};
 use super::version::Version;
 use crate::api::{Connect, ConnectWill, Credit, QoS, Will};
 use crate::property::{Properties, Property};
@@ -118,7 +118,13 @@ impl Request<'_> {
         if size > max {
             return Err(Fault::ClientIdTooLong { size, max });
         }
-        Ok(())
+        if let Some(redirect) = &settings.redirect {
+            return Err(Fault::Elsewhere { is_permanent: redirect.is_permanent });
+        }
+        match &self.connect.will {
+            ConnectWill::Set(will) => check_publication(&settings.features, will.qos, will.retain),
+            ConnectWill::None | ConnectWill::Keep => Ok(()),
+        }
     }
 }
 
@@ -136,6 +142,18 @@ pub(super) fn authentication<'a>(request: &Request<'a>) -> Option<(&'a str, Opti
         }
     }
     method.map(|method| (method, data))
+}
+
+/// Whether a message or a will asks for what is served.
+#[inline]
+pub(super) fn check_publication(features: &Features, qos: QoS, retain: bool) -> Result<(), Fault> {
+    if qos > features.maximum_qos {
+        return Err(Fault::QosNotServed);
+    }
+    if retain && !features.retain {
+        return Err(Fault::RetainNotServed);
+    }
+    Ok(())
 }
 
 /// The octet of flags.
@@ -189,6 +207,8 @@ pub(super) struct Wishes {
     pub(super) packet_bytes_max: u32,
     /// Whether the client likes to be told why, in words [MQTT5-3.1.2-29].
     pub(super) wants_words: bool,
+    /// Whether the client asks for response information.
+    pub(super) wants_response_topics: bool,
     has_authentication_method: bool,
 }
 
@@ -200,6 +220,7 @@ impl Default for Wishes {
             topic_alias_maximum: 0,
             packet_bytes_max: u32::MAX,
             wants_words: true,
+            wants_response_topics: false,
             has_authentication_method: false,
         }
     }
@@ -220,6 +241,8 @@ impl Wishes {
                 wishes.packet_bytes_max = octets;
             } else if let Property::RequestProblemInformation(wanted) = property {
                 wishes.wants_words = wanted == 1;
+            } else if let Property::RequestResponseInformation(wanted) = property {
+                wishes.wants_response_topics = wanted == 1;
             } else if let Property::AuthenticationMethod(_) = property {
                 wishes.has_authentication_method = true;
             } else if let Property::AuthenticationData(_) = property {

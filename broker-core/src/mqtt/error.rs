@@ -141,6 +141,21 @@ pub enum Fault {
     },
     /// More publications of QoS 1 and 2 than were allowed to be under way [MQTT5-3.3.4-7].
     ReceiveMaximum(u16),
+    /// A QoS above what is served [MQTT5-3.2.2-11], [MQTT5-3.2.2-12].
+    QosNotServed,
+    /// RETAIN, which is not served [MQTT5-3.2.2-13], [MQTT5-3.2.2-14].
+    RetainNotServed,
+    /// A filter with wildcards, which are not served.
+    WildcardsNotServed,
+    /// An identifier of a subscription, which is not served.
+    SubscriptionIdsNotServed,
+    /// A shared subscription, which is not served.
+    SharedNotServed,
+    /// Clients are served elsewhere.
+    Elsewhere {
+        /// For good.
+        is_permanent: bool,
+    },
     /// A reason code that does not exist, or not in this packet from a client.
     BadReasonCode(u8),
     /// A session that was to end with its connection shall outlive it after all.
@@ -199,6 +214,13 @@ impl Fault {
             Self::AliasInvalid(_) => ReasonCode::TopicAliasInvalid,
             Self::TooLarge { .. } => ReasonCode::PacketTooLarge,
             Self::AliasesTooLong { .. } => ReasonCode::QuotaExceeded,
+            Self::QosNotServed => ReasonCode::QosNotSupported,
+            Self::RetainNotServed => ReasonCode::RetainNotSupported,
+            Self::WildcardsNotServed => ReasonCode::WildcardSubscriptionsNotSupported,
+            Self::SubscriptionIdsNotServed => ReasonCode::SubscriptionIdentifiersNotSupported,
+            Self::SharedNotServed => ReasonCode::SharedSubscriptionsNotSupported,
+            Self::Elsewhere { is_permanent: false } => ReasonCode::UseAnotherServer,
+            Self::Elsewhere { is_permanent: true } => ReasonCode::ServerMoved,
         }
     }
 }
@@ -261,6 +283,15 @@ impl fmt::Display for Fault {
                 write!(f, "topic aliases: {max} octets of topic names are allowed")
             }
             Self::ReceiveMaximum(max) => write!(f, "{max} unacknowledged ones are allowed"),
+            Self::QosNotServed => f.write_str("this QoS is not served"),
+            Self::RetainNotServed => f.write_str("RETAIN is not served"),
+            Self::WildcardsNotServed => f.write_str("topic filter: wildcards are not served"),
+            Self::SubscriptionIdsNotServed => {
+                f.write_str("subscription identifiers are not served")
+            }
+            Self::SharedNotServed => f.write_str("shared subscriptions are not served"),
+            Self::Elsewhere { is_permanent: false } => f.write_str("use another server"),
+            Self::Elsewhere { is_permanent: true } => f.write_str("the server has moved"),
             Self::BadReasonCode(code) => write!(f, "reason code: 0x{code:02X} is not for this"),
             Self::ExpiryRaised => f.write_str("session expiry: it was zero in CONNECT"),
         }

@@ -83,6 +83,6 @@ mod write;
 pub use error::{Fault, Field, Violation};
 pub use frame::PacketType;
 pub use server::{Received, Sent, ServerConn};
-pub use settings::Settings;
+pub use settings::{Features, Redirect, Settings};
 pub use sink::Sink;
 pub use version::Versions;

@@ -12,6 +12,7 @@ mod unreleased;
 use super::alias::Aliases;
 use super::frame::PacketType;
 use super::naming::Naming;
+use super::settings::Features;
 use super::version::Version;
 use crate::api::Dialect;
 use authenticate::Authentication;
@@ -32,6 +33,7 @@ pub struct ServerConn {
     topic_alias_maximum: u16,
     inbound_bytes_max: u32,
     server_keep_alive_s: Option<u16>,
+    features: Features,
     /// What the client asked for.
     session_expiry_s: u32,
     outbound_bytes_max: u32,
@@ -55,6 +57,15 @@ struct Extras {
     unreleased: UnreleasedIds,
     /// If CONNECT named a method.
     authentication: Option<Box<Authentication>>,
+    /// What CONNACK tells of response topics, but for an identifier that is still to be chosen.
+    response_topics: Option<ResponseTopics>,
+}
+
+/// The beginning of response topics of one client.
+#[derive(Debug)]
+struct ResponseTopics {
+    prefix: Box<str>,
+    client_id: Box<str>,
 }
 
 /// How far a connection is.
@@ -127,6 +138,7 @@ impl ServerConn {
             topic_alias_maximum: 0,
             inbound_bytes_max: 0,
             server_keep_alive_s: None,
+            features: Features::ALL,
             session_expiry_s: 0,
             outbound_bytes_max: u32::MAX,
             unanswered: 0,
@@ -179,6 +191,10 @@ impl Extras {
             + self.inbound.memory()
             + self.outbound.memory()
             + self.unreleased.memory()
+            + self
+                .response_topics
+                .as_ref()
+                .map_or(0, |topics| topics.prefix.len() + topics.client_id.len())
             + self.authentication.as_ref().map_or(0, |authentication| authentication.memory())
     }
 }

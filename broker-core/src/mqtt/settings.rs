@@ -3,8 +3,47 @@
 use core::num::NonZeroU16;
 
 use super::version::Versions;
-use crate::api::{Overflow, QueueLimits};
+use crate::api::{Overflow, QoS, QueueLimits};
 use crate::topic::TOPIC_BYTES_MAX;
+
+/// What clients are served, and may be left without. MQTT 5.0 is told in CONNACK what is missing, and
+/// who asks for it all the same is disconnected with the reason. Older versions have no way to be
+/// told; their connection closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// The highest QoS of publications, of wills and of what is granted to subscriptions
+    /// [MQTT5-3.2.2-9].
+    pub maximum_qos: QoS,
+    /// RETAIN in publications and wills.
+    pub retain: bool,
+    /// Filters with wildcards.
+    pub wildcards: bool,
+    /// Identifiers of subscriptions.
+    pub subscription_ids: bool,
+    /// Shared subscriptions.
+    pub shared: bool,
+}
+
+impl Features {
+    /// Everything.
+    pub const ALL: Self = Self {
+        maximum_qos: QoS::ExactlyOnce,
+        retain: true,
+        wildcards: true,
+        subscription_ids: true,
+        shared: true,
+    };
+}
+
+/// Another server, to which all clients are sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// Whether it is for good.
+    pub is_permanent: bool,
+    /// Its name as clients of MQTT 5.0 are told it: `host` or `host:port`, several with spaces
+    /// between them. Empty: they have to know. At most 1,024 octets of it are told.
+    pub server: String,
+}
 
 /// What a listener allows its clients. A connection keeps what it was promised at CONNECT: settings
 /// that change meanwhile are for the next one.
@@ -39,6 +78,14 @@ pub struct Settings {
     /// Seconds for which sessions of clients with CleanSession 0 (3.1 and 3.1.1) outlive their
     /// connection; `u32::MAX`: as long as the broker allows.
     pub session_expiry_s: u32,
+    /// What is served.
+    pub features: Features,
+    /// What clients of MQTT 5.0 that ask for response information are told: this, their client
+    /// identifier and a slash. They may begin their response topics with it. `None`: nothing
+    /// [MQTT5-3.1.2-28].
+    pub response_topics: Option<String>,
+    /// Where all clients are sent instead of being served.
+    pub redirect: Option<Redirect>,
     /// Bounds of a session's queue.
     pub queue: QueueLimits,
 }
@@ -59,6 +106,9 @@ impl Default for Settings {
             topic_alias_bytes_max: TOPIC_BYTES_MAX,
             keep_alive_max_s: None,
             session_expiry_s: u32::MAX,
+            features: Features::ALL,
+            response_topics: None,
+            redirect: None,
             queue: QueueLimits {
                 messages_max: 1_000,
                 bytes_max: 1 << 20,

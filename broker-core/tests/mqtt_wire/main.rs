@@ -7,6 +7,7 @@ mod authentication;
 mod conduct;
 mod connect_3;
 mod connect_5;
+mod features;
 mod octets;
 mod properties_5;
 mod publish_5;

@@ -1,12 +1,12 @@
 //! What comes in: one packet at a time, or the reason why there will be no more.
 
-use super::{Phase, Received, ServerConn};
+use super::{Phase, Received, ResponseTopics, ServerConn};
 use crate::api::{
     AckKind, Connect, Incoming, PacketId, Payload, Publish, QoS, Subscribe, Unsubscribe,
 };
 use crate::auth::{Everybody, Gate};
 use crate::mqtt::answer::{self, Words};
-use crate::mqtt::connect::{self, Protocol};
+use crate::mqtt::connect::{self, Protocol, Request};
 use crate::mqtt::error::{Fault, Violation};
 use crate::mqtt::frame::{self, PacketType, RemainingLength};
 use crate::mqtt::publish;
@@ -18,6 +18,10 @@ use crate::mqtt::subscribe;
 use crate::mqtt::version::Version;
 use crate::time::Instant;
 use crate::topic::{TopicError, TopicName};
+
+/// Octets of what a client is told to begin its response topics with, so that there is room for
+/// the rest of them.
+const RESPONSE_TOPIC_BYTES_MAX: usize = 1 << 15;
 
 impl ServerConn {
     /// Reads at most one packet from the front of `input`, which may be any piece of the stream
@@ -55,7 +59,7 @@ impl ServerConn {
     ) -> Result<Received, Violation> {
         self.take_packet(settings, gate, input, out, hear).map_err(|fault| {
             let packet = input.first().and_then(|first| PacketType::from_first(*first));
-            self.reject(Violation { packet, fault }, out)
+            self.reject(settings, Violation { packet, fault }, out)
         })
     }
 
@@ -142,11 +146,13 @@ impl ServerConn {
         self.outbound_alias_maximum =
             request.wishes.topic_alias_maximum.min(settings.outbound_alias_maximum);
         self.alias_bytes_max = u32::try_from(settings.topic_alias_bytes_max).unwrap_or(u32::MAX);
+        self.features = settings.features;
         self.server_keep_alive_s = request.server_keep_alive_s;
         self.session_expiry_s = request.connect.session_expiry_s;
         self.outbound_bytes_max = request.wishes.packet_bytes_max;
         // Refused or not, the client has said how it wants to be spoken to.
         request.check(settings)?;
+        self.note_response_topics(settings, &request);
         if let Some((method, data)) = connect::authentication(&request) {
             return self.begin_authentication(gate, method, data, body, out, |user| {
                 let connect = Connect { user_name: Some(user), ..request.connect };
@@ -157,6 +163,21 @@ impl ServerConn {
         gate.authenticator.check(gate.now, user_name, password).map_err(Fault::NotAuthenticated)?;
         hear(Incoming::Connect(request.connect));
         Ok(())
+    }
+
+    /// A client that asks is told where its response topics may begin [MQTT5-3.1.2-28], unless its
+    /// identifier cannot be a part of a topic name.
+    fn note_response_topics(&mut self, settings: &Settings, request: &Request<'_>) {
+        let client_id = request.connect.client_id;
+        if let Some(prefix) = &settings.response_topics
+            && request.wishes.wants_response_topics
+            && !client_id.contains(['+', '#'])
+            && prefix.len() + client_id.len() < RESPONSE_TOPIC_BYTES_MAX
+        {
+            let (prefix, client_id) = (prefix.as_str().into(), client_id.into());
+            let topics = ResponseTopics { prefix, client_id };
+            self.extras.get_or_insert_default().response_topics = Some(topics);
+        }
     }
 
     #[inline]
@@ -177,7 +198,8 @@ impl ServerConn {
                 hear(Incoming::Ack(small::ack(AckKind::PubComp, body, version)?));
             }
             PacketType::Subscribe => {
-                let subscribe = subscribe::subscribe(body, version, self.is_bridge)?;
+                let subscribe =
+                    subscribe::subscribe(body, version, self.is_bridge, &self.features)?;
                 hear(Incoming::Subscribe(Subscribe {
                     id: subscribe.id,
                     token: 0,
@@ -220,6 +242,7 @@ impl ServerConn {
         hear: impl FnOnce(Incoming<'_>),
     ) -> Result<(), Fault> {
         let publish = publish::decode(first, body, self.version)?;
+        connect::check_publication(&self.features, publish.qos, publish.retain)?;
         self.count_unanswered(publish.qos, publish.id)?;
         let topic = self.resolve(publish.topic, publish.alias)?;
         hear(Incoming::Publish(Publish {
@@ -288,7 +311,12 @@ impl ServerConn {
     /// of 3.1 or 3.1.1 only that its version, its identifier or its password is refused
     /// [MQTT-3.1.4-1].
     #[cold]
-    fn reject(&mut self, violation: Violation, out: &mut impl Sink) -> Violation {
+    fn reject(
+        &mut self,
+        settings: &Settings,
+        violation: Violation,
+        out: &mut impl Sink,
+    ) -> Violation {
         let words = if self.wants_words { Words::about(&violation) } else { Words::NONE };
         let reason = violation.reason();
         match (self.phase, self.version, violation.fault) {
@@ -297,6 +325,10 @@ impl ServerConn {
                 answer::refuse_3(reason, out);
             }
             (_, _, Fault::GaveUp) => {}
+            (Phase::Connecting, Version::V5, Fault::Elsewhere { .. }) => {
+                let server = settings.redirect.as_ref().map_or("", |redirect| &redirect.server);
+                answer::redirect(reason, server, self.outbound_bytes_max, out);
+            }
             (Phase::Authenticating | Phase::Connecting, Version::V5, _) => {
                 answer::refuse_5(reason, &words, self.outbound_bytes_max, out);
             }
@@ -306,7 +338,10 @@ impl ServerConn {
             (
                 Phase::Connecting,
                 Version::V31 | Version::V311,
-                Fault::ClientIdEmpty | Fault::ClientIdTooLong { .. } | Fault::NotAuthenticated(_),
+                Fault::ClientIdEmpty
+                | Fault::ClientIdTooLong { .. }
+                | Fault::NotAuthenticated(_)
+                | Fault::Elsewhere { .. },
             ) => {
                 answer::refuse_3(reason, out);
             }

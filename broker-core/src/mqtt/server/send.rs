@@ -1,7 +1,7 @@
 //! What goes out, and how the broker ends a connection.
 
 use super::authenticate::Authentication;
-use super::{Phase, Sent, ServerConn};
+use super::{Phase, ResponseTopics, Sent, ServerConn};
 use crate::api::{Ack, AckKind, ConnAck, Delivery, Outgoing, PacketId};
 use crate::mqtt::answer::{self, Terms, Words};
 use crate::mqtt::frame::PacketType;
@@ -106,6 +106,8 @@ impl ServerConn {
                     receive_maximum: self.receive_maximum,
                     topic_alias_maximum: self.topic_alias_maximum,
                     packet_bytes_max: self.inbound_bytes_max,
+                    features: self.features,
+                    response_topics: self.response_topics(connack),
                     authentication: self.authentication().map(Authentication::last_words),
                 };
                 answer::accept_5(connack, &terms, self.outbound_bytes_max, out)
@@ -117,6 +119,13 @@ impl ServerConn {
             self.refuse(ReasonCode::PacketTooLarge, out);
         }
         is_written
+    }
+
+    fn response_topics(&self, connack: &ConnAck<'_>) -> Option<String> {
+        let ResponseTopics { prefix, client_id } =
+            self.extras.as_ref()?.response_topics.as_ref()?;
+        let client_id = connack.assigned_client_id.unwrap_or(client_id);
+        Some(format!("{prefix}{client_id}/"))
     }
 
     fn refuse(&mut self, reason: ReasonCode, out: &mut impl Sink) -> Option<PacketType> {
