@@ -3,14 +3,12 @@
 //! Each function says whether it wrote its packet: one that is larger than the client takes is not
 //! written [MQTT5-3.1.2-24].
 
-use core::fmt::{self, Write as _};
-
 use super::codes;
-use super::error::Violation;
 use super::frame::{PacketType, fits, varint_len};
 use super::settings::Features;
 use super::sink::Sink;
 use super::version::Version;
+use super::words::Words;
 use super::write::Head;
 use crate::api::{Ack, AckKind, ConnAck, PacketId, QoS};
 use crate::reason::ReasonCode;
@@ -218,7 +216,13 @@ pub(super) fn disconnect(
 /// PUBACK, PUBREC, PUBREL or PUBCOMP, with the identifier of the message [MQTT-2.3.1-6]. Only 5.0
 /// can say that something went wrong.
 #[inline]
-pub(super) fn ack(ack: &Ack, version: Version, bytes_max: u32, out: &mut impl Sink) -> bool {
+pub(super) fn ack(
+    ack: &Ack,
+    version: Version,
+    wants_words: bool,
+    bytes_max: u32,
+    out: &mut impl Sink,
+) -> bool {
     let reason = match version {
         Version::V31 | Version::V311 => ReasonCode::Success,
         Version::V5 => codes::ack(ack.kind, ack.reason),
@@ -228,8 +232,31 @@ pub(super) fn ack(ack: &Ack, version: Version, bytes_max: u32, out: &mut impl Si
     if reason == ReasonCode::Success {
         put_if_fits(&[first, 2, high, low], bytes_max, out)
     } else {
-        put_if_fits(&[first, 3, high, low, reason as u8], bytes_max, out)
+        let words = Words::on(ack_type(ack.kind), reason, wants_words);
+        bad_ack(&[first, high, low, reason as u8], &words, bytes_max, out)
     }
+}
+
+/// An acknowledgement with a reason, and with `words` if they fit: [MQTT5-3.4.2-2],
+/// [MQTT5-3.5.2-2], [MQTT5-3.6.2-2], [MQTT5-3.7.2-2].
+#[cold]
+fn bad_ack(
+    [first, high, low, reason]: &[u8; 4],
+    words: &Words,
+    bytes_max: u32,
+    out: &mut impl Sink,
+) -> bool {
+    let properties = words.as_properties();
+    let remaining = 3 + varint_len(properties.len()) + properties.len();
+    if properties.is_empty() || !fits(remaining, bytes_max) {
+        return put_if_fits(&[*first, 3, *high, *low, *reason], bytes_max, out);
+    }
+    let mut head = Head::frame(*first, remaining);
+    [high, low, reason].into_iter().for_each(|octet| head.u8(*octet));
+    head.varint(properties.len());
+    head.put(out);
+    out.put(properties);
+    true
 }
 
 pub(super) const fn ack_type(kind: AckKind) -> PacketType {
@@ -247,11 +274,16 @@ pub(super) fn suback(
     id: PacketId,
     reasons: &[ReasonCode],
     version: Version,
+    wants_words: bool,
     bytes_max: u32,
     out: &mut impl Sink,
 ) -> bool {
     let codes = reasons.iter().map(|reason| codes::suback(version, *reason)).collect::<Vec<_>>();
-    with_codes(PacketType::SubAck, id, &codes, version, bytes_max, out)
+    let refusal = reasons.iter().find(|reason| reason.is_error());
+    let words =
+        refusal.map_or(Words::NONE, |reason| Words::on(PacketType::SubAck, *reason, wants_words));
+    with_codes(PacketType::SubAck, id, &codes, &words, version, bytes_max, out)
+        || with_codes(PacketType::SubAck, id, &codes, &Words::NONE, version, bytes_max, out)
 }
 
 /// UNSUBACK, with the identifier of the request [MQTT-3.10.4-4]. Only 5.0 has a code for each
@@ -267,28 +299,37 @@ pub(super) fn unsuback(
         Version::V31 | Version::V311 => Vec::new(),
         Version::V5 => reasons.iter().map(|reason| codes::unsuback(*reason)).collect(),
     };
-    with_codes(PacketType::UnsubAck, id, &codes, version, bytes_max, out)
+    with_codes(PacketType::UnsubAck, id, &codes, &Words::NONE, version, bytes_max, out)
 }
 
-/// Packet identifier, no properties, and a code for each filter.
+/// Packet identifier, words as properties, and a code for each filter; if that fits
+/// [MQTT5-3.9.2-1], [MQTT5-3.11.2-1].
 fn with_codes(
     kind: PacketType,
     id: PacketId,
     codes: &[u8],
+    words: &Words,
     version: Version,
     bytes_max: u32,
     out: &mut impl Sink,
 ) -> bool {
-    let properties_size = if version == Version::V5 { 1 } else { 0 };
+    let properties = words.as_properties();
+    let properties_size = match version {
+        Version::V31 | Version::V311 => 0,
+        Version::V5 => varint_len(properties.len()) + properties.len(),
+    };
     let remaining = 2 + properties_size + codes.len();
     let does_fit = fits(remaining, bytes_max);
     if does_fit {
         let mut head = Head::frame(kind.first_octet(), remaining);
         head.u16(id.0);
         if version == Version::V5 {
-            head.varint(0);
+            head.varint(properties.len());
         }
         head.put(out);
+        if version == Version::V5 {
+            out.put(properties);
+        }
         out.put(codes);
     }
     does_fit
@@ -306,73 +347,4 @@ fn put_if_fits(packet: &[u8], bytes_max: u32, out: &mut impl Sink) -> bool {
         out.put(packet);
     }
     does_fit
-}
-
-/// What a client is told in words: a reason string as a block of properties, or nothing.
-#[derive(Debug)]
-pub(super) struct Words {
-    octets: [u8; Self::SIZE],
-    len: usize,
-}
-
-impl Words {
-    /// Identifier, length, and the longest text that is said; a longer one is cut.
-    const SIZE: usize = 3 + 120;
-
-    /// Nothing is said: the code says it all, or nobody wants to know.
-    pub(super) const NONE: Self = Self { octets: [0; Self::SIZE], len: 0 };
-
-    pub(super) fn about(violation: &Violation) -> Self {
-        let mut words = Self { len: 3, ..Self::NONE };
-        // It only fails when it is cut.
-        let _ = write!(words, "{violation}");
-        let text_len = u16::try_from(words.len - 3).expect("it is shorter than SIZE");
-        words.octets[0] = 0x1F;
-        words.octets[1..3].copy_from_slice(&text_len.to_be_bytes());
-        words
-    }
-
-    fn as_properties(&self) -> &[u8] {
-        &self.octets[..self.len]
-    }
-}
-
-impl fmt::Write for Words {
-    /// All texts are ASCII, so that they can be cut anywhere.
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = &mut self.octets[self.len..];
-        let taken = text.len().min(room.len());
-        room[..taken].copy_from_slice(&text.as_bytes()[..taken]);
-        self.len += taken;
-        if taken == text.len() { Ok(()) } else { Err(fmt::Error) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::error::Fault;
-    use super::*;
-    use crate::property::{Properties, Property, PropertyError};
-
-    #[test]
-    fn the_longest_words_are_whole() {
-        let violation = Violation {
-            packet: Some(PacketType::Unsubscribe),
-            fault: Fault::Properties(PropertyError::BadVarInt),
-        };
-        let words = Words::about(&violation);
-        let properties = Properties::parse(words.as_properties()).expect("good properties");
-        let text = violation.to_string();
-        assert_eq!(properties.iter().collect::<Vec<_>>(), [Property::ReasonString(&text)]);
-    }
-
-    #[test]
-    fn longer_words_are_cut() {
-        let field = "a name that goes on and on and on and on and on and on and on and on and on \
-                     and on and on and on and on and on and on";
-        let violation = Violation { packet: None, fault: Fault::Truncated(field) };
-        let words = Words::about(&violation);
-        assert_eq!(words.as_properties().len(), Words::SIZE);
-        assert!(Properties::parse(words.as_properties()).is_ok());
-    }
 }

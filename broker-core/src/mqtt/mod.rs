@@ -45,6 +45,7 @@
 //! | `connect.rs` `publish.rs` `subscribe.rs` `small.rs` | the packets of a client |
 //! | `answer.rs` | the packets of a server |
 //! | `property.rs` `codes.rs` | which property and which reason code may stand where |
+//! | `words.rs` | what is said beside a reason code |
 //! | `alias.rs` | topic aliases that a client has set |
 //! | `naming.rs` | topic aliases that the server sets |
 //! | `read.rs` `write.rs` | fields |
@@ -78,6 +79,7 @@ mod sink;
 mod small;
 mod subscribe;
 mod version;
+mod words;
 mod write;
 
 pub use error::{Fault, Field, Violation};

@@ -96,7 +96,7 @@ fn older_versions_acknowledge_without_a_reason() {
 /// [MQTT5-3.4.2-3], [MQTT5-3.5.2-1], [MQTT5-3.5.2-2], [MQTT5-3.5.2-3], [MQTT5-3.6.2-1],
 /// [MQTT5-3.6.2-2], [MQTT5-3.6.2-3], [MQTT5-3.7.2-1], [MQTT5-3.7.2-2], [MQTT5-3.7.2-3]
 ///
-/// Words and user properties always fit, since there are none.
+/// User properties always fit, since there are none.
 #[test]
 fn mqtt_5_acknowledges_with_a_reason_where_there_is_one() {
     says(V5, ack(AckKind::PubAck, 7, ReasonCode::Success), "40 02 00 07");
@@ -108,6 +108,53 @@ fn mqtt_5_acknowledges_with_a_reason_where_there_is_one() {
     // What the packet has no word for
     says(V5, ack(AckKind::PubAck, 7, ReasonCode::ServerBusy), "40 03 00 07 80");
     says(V5, ack(AckKind::PubComp, 7, ReasonCode::NotAuthorized), "70 03 00 07 92");
+}
+
+/// A reason string as the property block of a packet, its length in front.
+fn words(text: &str) -> String {
+    let len = u8::try_from(text.len()).expect("it is short");
+    format!("{:02X} 1F 00 {len:02X} {}", len + 3, hex(text.as_bytes()))
+}
+
+/// [MQTT5-3.1.2-24], [MQTT5-3.1.2-29], [MQTT5-3.4.2-2], [MQTT5-3.5.2-2], [MQTT5-3.9.2-1],
+/// [MQTT5-3.14.2-3], [MQTT5-3.2.2-19]
+#[test]
+fn words_are_said_where_they_are_wanted_and_fit() {
+    let ack_text = "topics that begin with $ belong to the server";
+    let suback_text = "a filter has more levels than are served";
+    let close_text = "the client identifier has connected once more";
+    for (properties, is_told) in [
+        ("00", [true, true, true]),
+        ("02 17 01", [true, true, true]),
+        ("02 17 00", [false, false, false]),
+        ("05 27 00 00 00 36", [true, true, true]),
+        // Two octets less than the PUBACK needs, one less than the DISCONNECT, enough for SUBACK
+        ("05 27 00 00 00 33", [false, true, false]),
+        ("05 27 00 00 00 30", [false, false, false]),
+    ] {
+        let body = format!("00 04 4D 51 54 54 05 02 00 3C {properties} 00 01 63");
+        let mut wire = Wire::connected_by(&framed("10", &body), Settings::default());
+        let expect = |first: &str, head: &str, text: &str, end: &str, short: &str, is_told| {
+            if is_told {
+                framed(first, &format!("{head} {} {end}", words(text)))
+            } else {
+                short.into()
+            }
+        };
+        let _ = wire.send(ack(AckKind::PubAck, 7, ReasonCode::NotAuthorized));
+        let puback = expect("40", "00 07 87", ack_text, "", "40 03 00 07 87", is_told[0]);
+        assert_eq!(wire.take_said(), puback, "{properties}");
+        let _ = wire.send(ack(AckKind::PubRec, 7, ReasonCode::NoMatchingSubscribers));
+        assert_eq!(wire.take_said(), "50 03 00 07 10", "there is nothing to add");
+        let reasons = &[ReasonCode::Success, ReasonCode::TopicFilterInvalid];
+        let _ = wire.send(Outgoing::SubAck { id: PacketId(7), token: 0, reasons });
+        let suback =
+            expect("90", "00 07", suback_text, "00 8F", "90 05 00 07 00 00 8F", is_told[1]);
+        assert_eq!(wire.take_said(), suback, "{properties}");
+        let _ = wire.conn.close(ReasonCode::SessionTakenOver, &mut wire.said);
+        let closed = expect("E0", "8E", close_text, "", "E0 01 8E", is_told[2]);
+        assert_eq!(wire.take_said(), closed, "{properties}");
+    }
 }
 
 /// [MQTT-2.3.1-7], [MQTT-3.8.4-2], [MQTT-3.8.4-5], [MQTT-3.9.3-1], [MQTT-3.9.3-2],

@@ -5,7 +5,7 @@ use crate::api::{
     AckKind, Connect, Incoming, PacketId, Payload, Publish, QoS, Subscribe, Unsubscribe,
 };
 use crate::auth::{Everybody, Gate};
-use crate::mqtt::answer::{self, Words};
+use crate::mqtt::answer;
 use crate::mqtt::connect::{self, Protocol, Request};
 use crate::mqtt::error::{Fault, Violation};
 use crate::mqtt::frame::{self, PacketType, RemainingLength};
@@ -16,6 +16,7 @@ use crate::mqtt::sink::Sink;
 use crate::mqtt::small;
 use crate::mqtt::subscribe;
 use crate::mqtt::version::Version;
+use crate::mqtt::words::Words;
 use crate::time::Instant;
 use crate::topic::{TopicError, TopicName};
 

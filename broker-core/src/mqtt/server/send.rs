@@ -3,12 +3,13 @@
 use super::authenticate::Authentication;
 use super::{Phase, ResponseTopics, Sent, ServerConn};
 use crate::api::{Ack, AckKind, ConnAck, Delivery, Outgoing, PacketId};
-use crate::mqtt::answer::{self, Terms, Words};
+use crate::mqtt::answer::{self, Terms};
 use crate::mqtt::frame::PacketType;
 use crate::mqtt::naming::{self, Name};
 use crate::mqtt::publish;
 use crate::mqtt::sink::Sink;
 use crate::mqtt::version::Version;
+use crate::mqtt::words::Words;
 use crate::reason::ReasonCode;
 
 impl ServerConn {
@@ -32,11 +33,12 @@ impl ServerConn {
             | Outgoing::Drained => return Sent::Nothing,
             Outgoing::Ack(ack) => {
                 self.count_answered(&ack);
-                (answer::ack_type(ack.kind), answer::ack(&ack, version, max, out))
+                (answer::ack_type(ack.kind), answer::ack(&ack, version, self.wants_words, max, out))
             }
-            Outgoing::SubAck { id, token: _, reasons } => {
-                (PacketType::SubAck, answer::suback(id, reasons, version, max, out))
-            }
+            Outgoing::SubAck { id, token: _, reasons } => (
+                PacketType::SubAck,
+                answer::suback(id, reasons, version, self.wants_words, max, out),
+            ),
             Outgoing::UnsubAck { id, token: _, reasons } => {
                 (PacketType::UnsubAck, answer::unsuback(id, reasons, version, max, out))
             }
@@ -131,7 +133,10 @@ impl ServerConn {
     fn refuse(&mut self, reason: ReasonCode, out: &mut impl Sink) -> Option<PacketType> {
         let is_written = match self.version {
             Version::V31 | Version::V311 => answer::refuse_3(reason, out),
-            Version::V5 => answer::refuse_5(reason, &Words::NONE, self.outbound_bytes_max, out),
+            Version::V5 => {
+                let words = Words::on(PacketType::ConnAck, reason, self.wants_words);
+                answer::refuse_5(reason, &words, self.outbound_bytes_max, out)
+            }
         };
         self.end();
         is_written.then_some(PacketType::ConnAck)
@@ -147,7 +152,8 @@ impl ServerConn {
             }
             (Phase::Connected, Version::V5) => {
                 let max = self.outbound_bytes_max;
-                answer::disconnect(reason, &Words::NONE, max, out).then_some(PacketType::Disconnect)
+                let words = Words::on(PacketType::Disconnect, reason, self.wants_words);
+                answer::disconnect(reason, &words, max, out).then_some(PacketType::Disconnect)
             }
             (_, _) => None,
         };
