@@ -14,6 +14,7 @@ use crate::key::Key;
 use crate::reason::ReasonCode;
 use crate::session::{Link, Session, StoredWill};
 use crate::share::Ability;
+use crate::time::Now;
 use crate::topic::{self, TopicBuf};
 
 /// How a link ends.
@@ -64,6 +65,17 @@ impl Broker {
                 session_expiry_s,
             },
         });
+    }
+
+    /// Ends the link of a client because somebody wants it to end, with
+    /// [`ReasonCode::AdministrativeAction`] for example. As if the link had broken: its session
+    /// stays for as long as it may, and its will is published. `false` if it has no link.
+    pub fn end_client(&mut self, now: Now, client_id: &str, reason: ReasonCode) -> bool {
+        self.now = now;
+        let Some(key) = self.by_client_id.get(client_id).copied() else { return false };
+        let has_link = self.session(key).link.is_some();
+        self.cut_off(key, reason);
+        has_link
     }
 
     /// The client ends its link [MQTT-3.14.4-3]; should it not close its end, we do

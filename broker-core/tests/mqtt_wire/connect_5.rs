@@ -1,7 +1,7 @@
 //! CONNECT of MQTT 5.0, and what is answered to it at once.
 
 use broker_core::api::{ConnAck, Outgoing};
-use broker_core::mqtt::{PacketType, Sent, Settings};
+use broker_core::mqtt::{PacketType, Sent, Settings, Versions};
 use broker_core::reason::ReasonCode;
 
 use crate::support::{CONNACK, Wire, connects, framed, greets, octets};
@@ -361,6 +361,25 @@ fn a_client_that_takes_only_small_packets_is_told_in_small_packets() {
         let body = format!("00 04 4D 51 54 54 05 02 00 00 {len:02X} {properties} 00 01 61");
         greets(Settings::default(), &framed("10", &body), Some(0x8C), answer);
     }
+}
+
+/// [MQTT5-3.2.2-15]
+#[test]
+fn a_connect_that_is_too_large_is_refused_before_it_is_whole() {
+    let settings = || Settings { connect_packet_bytes_max: 50, ..Settings::default() };
+    for (input, answer) in [
+        ("10 31 00 04 4D 51 54 54 05", "20 03 00 95 00"),
+        // Not known yet, or another version, or nonsense
+        ("10 31", ""),
+        ("10 31 00 04 4D 51 54 54", ""),
+        ("10 31 00 04 4D 51 54 54 04 02", ""),
+        ("10 31 FF FF FF FF FF FF FF FF", ""),
+    ] {
+        greets(settings(), input, Some(0x95), answer);
+    }
+    let only_3 = Versions { mqtt5: false, ..Versions::ALL };
+    let settings = Settings { versions: only_3, ..settings() };
+    greets(settings, "10 31 00 04 4D 51 54 54 05", Some(0x95), "");
 }
 
 /// A client that cannot be told that it is connected

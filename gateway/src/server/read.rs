@@ -4,6 +4,7 @@ use broker_core::api::Incoming;
 use broker_core::auth::Gate;
 use broker_core::key::Key;
 use broker_core::mqtt::{PacketType, Received};
+use broker_core::reason::ReasonCode;
 use broker_core::time::Now;
 use tracing::{debug, info, warn};
 
@@ -168,7 +169,9 @@ impl Server {
         if self.broker.is_out_of_memory() {
             self.traffic.memory_closed += 1;
             warn!(%peer, "no memory for a large packet, connection closed");
-            self.lose_link(now, key);
+            let link = token::link_id(key);
+            self.broker.lost(now, link);
+            self.close_link(now, link, ReasonCode::QuotaExceeded);
         }
     }
 

@@ -102,6 +102,9 @@ impl ServerConn {
             self.inbound_bytes_max
         };
         if size > max as usize {
+            if is_new {
+                self.recognise(settings, input.get(body_at..).unwrap_or_default());
+            }
             return Err(Fault::TooLarge { size, max });
         }
         let Some(body) = input.get(body_at..size) else {
@@ -164,6 +167,18 @@ impl ServerConn {
         gate.authenticator.check(gate.now, user_name, password).map_err(Fault::NotAuthenticated)?;
         hear(Incoming::Connect(request.connect));
         Ok(())
+    }
+
+    /// Finds out whether a CONNECT that will not be read is one of 5.0, which can be told so. What
+    /// its client can take is not known, so it is told no more than has to be.
+    #[cold]
+    fn recognise(&mut self, settings: &Settings, body: &[u8]) {
+        let protocol = Protocol::read(&mut Reader::new(body));
+        if settings.versions.mqtt5 && protocol.is_ok_and(|read| read.version == Version::V5) {
+            self.phase = Phase::Connecting;
+            self.version = Version::V5;
+            self.wants_words = false;
+        }
     }
 
     /// A client that asks is told where its response topics may begin [MQTT5-3.1.2-28], unless its
