@@ -13,7 +13,9 @@
 //!   that the server is busy. A flood under one name keeps out nobody but that name, and only
 //!   until its owner has come in once.
 //!
-//! Somebody unknown is treated in SCRAM like a user with a wrong password.
+//! Somebody unknown is treated in SCRAM like a user with a wrong password. With a password in
+//! CONNECT, only a user whose verifier has to be computed takes longer to be refused than somebody
+//! unknown; who wants to hide even that spells the password out.
 
 use core::time::Duration;
 use std::collections::BTreeMap;

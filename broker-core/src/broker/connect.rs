@@ -43,7 +43,7 @@ impl Broker {
             self.refuse(link, reason);
             return;
         }
-        // The request is judged before anything is discarded [MQTT-3.1.4-3].
+        // The request is judged before anything is discarded [MQTT-3.1.4-3], [MQTT5-3.1.4-4].
         let resumed = existing.and_then(|key| self.resume(key, &connect));
         let (key, assigned_client_id) = match resumed {
             Some(key) => (key, None),
@@ -58,8 +58,9 @@ impl Broker {
         self.answer(Control::Send {
             link,
             packet: Answer::ConnAck {
+                // [MQTT5-3.1.4-5]
                 reason: ReasonCode::Success,
-                // Never after a clean start [MQTT-3.2.2-1].
+                // Never after a clean start [MQTT-3.2.2-1], [MQTT5-3.2.2-2], [MQTT5-3.2.2-3].
                 session_present: resumed.is_some(),
                 assigned_client_id,
                 session_expiry_s,

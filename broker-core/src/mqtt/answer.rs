@@ -1,5 +1,9 @@
 //! What a server says beside PUBLISH.
 //!
+//! None of them has user properties, so that none ever has to be left out for want of room:
+//! [MQTT5-3.2.2-20], [MQTT5-3.4.2-3], [MQTT5-3.5.2-3], [MQTT5-3.6.2-3], [MQTT5-3.7.2-3],
+//! [MQTT5-3.9.2-2], [MQTT5-3.11.2-2], [MQTT5-3.14.2-4], [MQTT5-3.15.2-3].
+//!
 //! Each function says whether it wrote its packet: one that is larger than the client takes is not
 //! written [MQTT5-3.1.2-24].
 
@@ -64,6 +68,7 @@ pub(super) fn accept_5(
         // [MQTT5-3.1.3-7]
         push_binary(&mut properties, 0x12, client_id.as_bytes());
     }
+    // Otherwise the client's own is in force [MQTT5-3.2.2-22].
     if let Some(seconds) = terms.server_keep_alive_s {
         properties.push(0x13);
         properties.extend_from_slice(&seconds.to_be_bytes());
@@ -88,8 +93,9 @@ pub(super) fn accept_5(
     connack_5(connack.session_present, ReasonCode::Success, &properties, bytes_max, out)
 }
 
-/// AUTH of 5.0, in which a server continues an exchange [MQTT5-4.12.0-2] or ends it well
-/// [MQTT5-3.15.2-1]. Says how large it is if it is larger than the client takes.
+/// AUTH of 5.0, without words [MQTT5-3.15.2-2], in which a server continues an exchange
+/// [MQTT5-4.12.0-2] or ends it well [MQTT5-3.15.2-1]. Says how large it is if it is larger than the
+/// client takes.
 pub(super) fn auth(
     reason: ReasonCode,
     method: &str,
@@ -167,10 +173,12 @@ pub(super) fn refuse_5(
     out: &mut impl Sink,
 ) -> bool {
     let reason = codes::connack(reason);
+    // [MQTT5-3.2.2-6]
     connack_5(false, reason, words.as_properties(), bytes_max, out)
         || connack_5(false, reason, &[], bytes_max, out)
 }
 
+/// Of the flags only that of the session is ever set [MQTT5-3.2.2-1].
 fn connack_5(
     session_present: bool,
     reason: ReasonCode,
@@ -191,7 +199,8 @@ fn connack_5(
     true
 }
 
-/// DISCONNECT of 5.0, with `words` if they fit [MQTT5-3.14.2-3].
+/// DISCONNECT of 5.0, with `words` if they fit [MQTT5-3.14.2-3] and never with a session expiry
+/// [MQTT5-3.14.2-2].
 pub(super) fn disconnect(
     reason: ReasonCode,
     words: &Words,
@@ -213,8 +222,8 @@ pub(super) fn disconnect(
     put_if_fits(&[first, 1, reason], bytes_max, out)
 }
 
-/// PUBACK, PUBREC, PUBREL or PUBCOMP, with the identifier of the message [MQTT-2.3.1-6]. Only 5.0
-/// can say that something went wrong.
+/// PUBACK, PUBREC, PUBREL or PUBCOMP, with the identifier of the message [MQTT-2.3.1-6],
+/// [MQTT5-2.2.1-5]. Only 5.0 can say that something went wrong.
 #[inline]
 pub(super) fn ack(
     ack: &Ack,
@@ -269,7 +278,8 @@ pub(super) const fn ack_type(kind: AckKind) -> PacketType {
 }
 
 /// SUBACK, with the identifier of the request [MQTT-2.3.1-7], [MQTT-3.8.4-2] and a code for each
-/// filter [MQTT-3.8.4-5], in their order [MQTT-3.9.3-1].
+/// filter [MQTT-3.8.4-5], in their order [MQTT-3.9.3-1]. The same in 5.0: [MQTT5-2.2.1-6],
+/// [MQTT5-3.8.4-2], [MQTT5-3.8.4-6], [MQTT5-3.8.4-7], [MQTT5-3.9.3-1].
 pub(super) fn suback(
     id: PacketId,
     reasons: &[ReasonCode],
@@ -286,8 +296,8 @@ pub(super) fn suback(
         || with_codes(PacketType::SubAck, id, &codes, &Words::NONE, version, bytes_max, out)
 }
 
-/// UNSUBACK, with the identifier of the request [MQTT-3.10.4-4]. Only 5.0 has a code for each
-/// filter [MQTT5-3.11.3-1].
+/// UNSUBACK, with the identifier of the request [MQTT-3.10.4-4], [MQTT5-3.10.4-5]. Only 5.0 has a
+/// code for each filter [MQTT5-3.11.3-1].
 pub(super) fn unsuback(
     id: PacketId,
     reasons: &[ReasonCode],
@@ -335,7 +345,7 @@ fn with_codes(
     does_fit
 }
 
-/// PINGRESP [MQTT-3.12.4-1].
+/// PINGRESP [MQTT-3.12.4-1], [MQTT5-3.12.4-1].
 pub(super) fn pingresp(bytes_max: u32, out: &mut impl Sink) -> bool {
     put_if_fits(&[PacketType::PingResp.first_octet(), 0], bytes_max, out)
 }

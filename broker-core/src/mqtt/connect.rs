@@ -27,7 +27,7 @@ pub(super) struct Protocol {
 
 impl Protocol {
     /// Reads name and level. A level that goes with the other name is a level that is not served
-    /// [MQTT-3.1.2-1], [MQTT-3.1.2-2].
+    /// [MQTT-3.1.2-1], [MQTT-3.1.2-2], [MQTT5-3.1.2-1], [MQTT5-3.1.2-2].
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
         const BRIDGE: u8 = 0x80;
         let name = reader.binary("protocol name")?;
@@ -106,9 +106,9 @@ pub(super) fn decode<'a>(
 }
 
 impl Request<'_> {
-    /// Whether the server takes it [MQTT-3.1.3-9]. An identifier of no characters is the server's
-    /// to choose [MQTT-3.1.3-6]: in 3.1.1 only with a clean session [MQTT-3.1.3-7], [MQTT-3.1.3-8],
-    /// in 3.1 never. The 23 characters of 3.1 are not insisted on, as nobody does.
+    /// Whether the server takes it [MQTT-3.1.3-9], [MQTT5-3.1.3-8]. An identifier of no characters
+    /// is the server's to choose [MQTT-3.1.3-6]: in 3.1.1 only with a clean session [MQTT-3.1.3-7],
+    /// [MQTT-3.1.3-8], in 3.1 never. The 23 characters of 3.1 are not insisted on, as nobody does.
     pub(super) fn check(&self, settings: &Settings) -> Result<(), Fault> {
         let size = self.connect.client_id.len();
         let max = settings.client_id_bytes_max;
@@ -170,7 +170,7 @@ impl Flags {
 
     fn new(octet: u8, version: Version) -> Result<Self, Fault> {
         let flags = Self(octet);
-        // [MQTT-3.1.2-3]; MQTT 3.1 calls the bit unused.
+        // [MQTT-3.1.2-3], [MQTT5-3.1.2-3]; MQTT 3.1 calls the bit unused.
         if flags.has(Self::RESERVED) && version != Version::V31 {
             return Err(Fault::ReservedBits("connect flags"));
         }
@@ -278,7 +278,7 @@ fn read_will<'a>(
         topic,
         payload,
         qos: flags.will_qos()?,
-        // [MQTT-3.1.2-16], [MQTT-3.1.2-17]
+        // [MQTT-3.1.2-16], [MQTT-3.1.2-17], [MQTT5-3.1.2-14], [MQTT5-3.1.2-15]
         retain: flags.has(Flags::WILL_RETAIN),
         delay_s,
         properties,

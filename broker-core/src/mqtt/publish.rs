@@ -28,7 +28,7 @@ pub(super) struct Received<'a> {
 }
 
 /// Reads a PUBLISH whose first octet has been checked: topic name [MQTT-3.3.2-1], [MQTT-3.3.2-2],
-/// packet identifier at QoS 1 and 2, properties (5.0), payload.
+/// [MQTT5-3.3.2-1], [MQTT5-3.3.2-2], packet identifier at QoS 1 and 2, properties (5.0), payload.
 #[inline]
 pub(super) fn decode(first: u8, body: &[u8], version: Version) -> Result<Received<'_>, Fault> {
     let qos = QoS::from_u8(first >> 1 & 0b11).ok_or(Fault::BadQos)?;
@@ -108,7 +108,8 @@ pub(super) fn encode(
     true
 }
 
-/// DUP [MQTT-3.3.1-1] is for QoS 1 and 2 [MQTT-3.3.1-2], [MQTT-4.3.1-1].
+/// DUP [MQTT-3.3.1-1], [MQTT5-3.3.1-1] is for QoS 1 and 2 [MQTT-3.3.1-2], [MQTT-4.3.1-1],
+/// [MQTT5-4.3.1-1].
 fn first_octet(delivery: &Delivery<'_>) -> u8 {
     let dup = if delivery.dup && delivery.qos > QoS::AtMostOnce { DUP } else { 0 };
     let retain = if delivery.retain { RETAIN } else { 0 };
@@ -119,9 +120,9 @@ const MESSAGE_EXPIRY_INTERVAL: u8 = 0x02;
 const SUBSCRIPTION_IDENTIFIER: u8 = 0x0B;
 const TOPIC_ALIAS: u8 = 0x23;
 
-/// Octets of the properties: those of the publisher, what is left of the message's time
-/// [MQTT5-3.3.2-6], the identifiers of all subscriptions that this is for [MQTT5-3.3.4-4], and a
-/// topic alias [MQTT5-3.3.2-11].
+/// Octets of the properties: those of the publisher in their order [MQTT5-3.3.2-18], what is left
+/// of the message's time [MQTT5-3.3.2-6], the identifiers of all subscriptions that this is for
+/// [MQTT5-3.3.4-4], and a topic alias [MQTT5-3.3.2-11].
 fn properties_len(delivery: &Delivery<'_>, name: Name) -> usize {
     let alias = if name.alias().is_some() { 1 + 2 } else { 0 };
     let expiry = if delivery.expiry_s.is_some() { 1 + 4 } else { 0 };

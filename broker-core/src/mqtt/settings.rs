@@ -6,9 +6,9 @@ use super::version::Versions;
 use crate::api::{Overflow, QoS, QueueLimits};
 use crate::topic::TOPIC_BYTES_MAX;
 
-/// What clients are served, and may be left without. MQTT 5.0 is told in CONNACK what is missing, and
-/// who asks for it all the same is disconnected with the reason. Older versions have no way to be
-/// told; their connection closes.
+/// What clients are served, and may be left without. MQTT 5.0 is told in CONNACK what is missing,
+/// and who asks for it all the same is disconnected with the reason. Older versions have no way to
+/// be told; their connection closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Features {
     /// The highest QoS of publications, of wills and of what is granted to subscriptions
@@ -56,7 +56,7 @@ pub struct Settings {
     /// Octets of a CONNECT; nobody has said yet who is there.
     pub connect_packet_bytes_max: u32,
     /// Octets of a client identifier. A longer one is refused [MQTT-3.1.3-9]; 23 are guaranteed
-    /// [MQTT-3.1.3-5].
+    /// [MQTT-3.1.3-5], [MQTT5-3.1.3-5].
     pub client_id_bytes_max: usize,
     /// Messages of QoS 1 and 2 that a client is sent before it has acknowledged the first; at least
     /// 1. A client of MQTT 5.0 may ask for fewer [MQTT5-3.3.4-9].

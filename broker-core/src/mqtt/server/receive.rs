@@ -26,9 +26,9 @@ const RESPONSE_TOPIC_BYTES_MAX: usize = 1 << 15;
 
 impl ServerConn {
     /// Reads at most one packet from the front of `input`, which may be any piece of the stream
-    /// [MQTT-7.1.1-1], and lets `hear` know what it says. Work and memory are bounded by the size
-    /// of the packet; PUBLISH and acknowledgements allocate nothing, but for a topic alias that
-    /// gets a new meaning.
+    /// [MQTT-7.1.1-1], [MQTT5-4.2-1], and lets `hear` know what it says. Work and memory are
+    /// bounded by the size of the packet; PUBLISH and acknowledgements allocate nothing, but for a
+    /// topic alias that gets a new meaning.
     ///
     /// After a violation everything that is to be said about it has been put into `out`, and the
     /// connection has ended; the caller flushes, closes, and tells the broker that the link is
@@ -47,9 +47,9 @@ impl ServerConn {
         self.receive_at(settings, gate, input, out, hear)
     }
 
-    /// Reads at most one packet like [`ServerConn::receive`]. Who does not get past the gate is told
-    /// so, which is a violation like any other, and the broker hears nothing of it. An exchange of
-    /// AUTH packets is held here: what the client is to be told is put into `out`.
+    /// Reads at most one packet like [`ServerConn::receive`]. Who does not get past the gate is
+    /// told so, which is a violation like any other, and the broker hears nothing of it. An
+    /// exchange of AUTH packets is held here: what the client is to be told is put into `out`.
     pub fn receive_at(
         &mut self,
         settings: &Settings,
@@ -73,7 +73,7 @@ impl ServerConn {
         out: &mut impl Sink,
         hear: impl FnOnce(Incoming<'_>),
     ) -> Result<Received, Fault> {
-        // [MQTT-3.1.4-5], [MQTT-3.14.4-2]
+        // [MQTT-3.1.4-5], [MQTT-3.14.4-2], [MQTT5-3.1.4-6], [MQTT5-3.14.4-1]
         if self.has_ended() {
             return Ok(Received::Ended);
         }
@@ -239,7 +239,7 @@ impl ServerConn {
                 self.has_left = true;
                 hear(Incoming::Disconnect(disconnect));
             }
-            // [MQTT-3.1.0-2]
+            // [MQTT-3.1.0-2], [MQTT5-3.1.0-2]
             PacketType::Connect => return Err(Fault::SecondConnect),
             PacketType::Auth => return Err(Fault::NoAuthentication),
             PacketType::ConnAck
@@ -322,7 +322,8 @@ impl ServerConn {
         }
     }
 
-    /// Ends the connection because of something that the client sent [MQTT-4.8.0-1], and says so
+    /// Ends the connection because of something that the client sent [MQTT-4.8.0-1],
+    /// [MQTT5-4.13.1-1], [MQTT5-3.1.4-1], and says so
     /// where it can be said: a client of 5.0 that has shown itself as one is told the reason, one
     /// of 3.1 or 3.1.1 only that its version, its identifier or its password is refused
     /// [MQTT-3.1.4-1].

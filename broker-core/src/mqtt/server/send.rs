@@ -14,8 +14,8 @@ use crate::reason::ReasonCode;
 
 impl ServerConn {
     /// Writes a packet, if this version has it and it may be sent at this point: nothing before
-    /// CONNACK [MQTT-3.2.0-1], no second one [MQTT5-3.2.0-2], nothing after the end.
-    /// A CONNACK that refuses is the end [MQTT-3.2.2-5].
+    /// CONNACK [MQTT-3.2.0-1], [MQTT5-3.2.0-1], no second one [MQTT5-3.2.0-2], nothing after the
+    /// end. A CONNACK that refuses is the end [MQTT-3.2.2-5], [MQTT5-3.2.2-7], [MQTT5-4.13.2-1].
     pub fn send(&mut self, packet: Outgoing<'_>, out: &mut impl Sink) -> Sent {
         let is_due = match self.phase {
             Phase::New | Phase::Authenticating | Phase::Ended => false,
@@ -51,8 +51,8 @@ impl ServerConn {
         if is_written { Sent::Packet(kind) } else { Sent::TooLarge(kind) }
     }
 
-    /// Writes a PUBLISH, by a topic alias where that is shorter. An alias is set only if what sets it
-    /// is sent, and what is too large with it may go without.
+    /// Writes a PUBLISH, by a topic alias where that is shorter. An alias is set only if what sets
+    /// it is sent, and what is too large with it may go without.
     #[inline]
     fn deliver(&mut self, delivery: &Delivery<'_>, out: &mut impl Sink) -> bool {
         let (version, bytes_max) = (self.version, self.outbound_bytes_max);
