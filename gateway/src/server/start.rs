@@ -5,7 +5,6 @@ use std::io;
 use std::net::SocketAddr;
 
 use broker_core::Broker;
-use broker_core::users::Users;
 use mio::{Interest, Poll};
 use signal_hook_mio::v1_0::Signals;
 use tracing::{debug, info, warn};
@@ -83,7 +82,7 @@ pub(super) fn start(config: &Config, log: Log) -> Result<Server, StartError> {
         sn: SnGateway::new(sn_settings, SN_LINKS, now, seed.rotate_left(32)),
         sn_topic_ids_max,
         mqtt: settings::mqtt(config),
-        users: Users::new(secret),
+        users: settings::users(config, secret),
         limits,
         poll,
         signals,
