@@ -4,3 +4,4 @@ mod conversations;
 mod process;
 mod sleeping;
 mod translation;
+mod users;
