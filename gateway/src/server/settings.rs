@@ -8,9 +8,10 @@ use broker_core::limits::{BrokerConfig, Durability, Limits};
 use broker_core::mqtt::{self, Versions};
 use broker_core::share::ShareStrategies;
 use broker_core::topic::{TopicBuf, TopicName};
+use broker_core::users::{Credential, Users};
 
 use super::NetLimits;
-use crate::config::{Config, ListenerKind, QueueOverflow, WakeRebind, WsListener};
+use crate::config::{Config, ListenerKind, QueueOverflow, UserSecret, WakeRebind, WsListener};
 use crate::net::ws;
 use crate::sn;
 
@@ -72,6 +73,20 @@ pub(super) fn ws(config: &Config, listener: &WsListener) -> ws::Policy {
         origins: listener.origins.clone(),
         frame_bytes_max: u64::from(config.limits.packet_bytes).max(FRAME_BYTES_LEAST),
     }
+}
+
+/// Who may come in with a name. Those who do not say who they are may come in, too.
+pub(super) fn users(config: &Config, secret: [u8; 32]) -> Users {
+    let mut users = Users::new(secret);
+    for user in &config.users {
+        let credential = match &user.secret {
+            UserSecret::Password(password) => Credential::Password(password.as_bytes()),
+            UserSecret::Verifier(verifier) => Credential::Verifier(verifier),
+        };
+        let is_new = users.add(&user.name, credential);
+        assert!(is_new, "the configuration has no name twice");
+    }
+    users
 }
 
 pub(super) fn net(config: &Config, descriptors: u64) -> NetLimits {

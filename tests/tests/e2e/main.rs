@@ -10,4 +10,5 @@ mod reconnecting;
 mod sleeping;
 mod sys;
 mod translation;
+mod users;
 mod websocket;
