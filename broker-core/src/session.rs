@@ -15,6 +15,7 @@ use core::time::Duration;
 
 use crate::api::{Credit, Dialect, LinkId, QoS, QueueLimits, SubscriptionOptions};
 use crate::limits::REPLAY_AHEAD;
+use crate::message::MessageStore;
 use crate::retained::Cursor;
 use crate::share::{Ability, ShareId};
 use crate::time::Instant;
@@ -164,6 +165,16 @@ impl Session {
         let is_free = self.queue.front().is_none()
             && (qos == QoS::AtMostOnce || self.window.on_air() < window);
         if is_free { Ability::Now } else { Ability::Soon }
+    }
+
+    /// Takes the oldest message out of the queue, if it may go now.
+    pub(crate) fn take_queued(&mut self, store: &MessageStore) -> Option<Queued> {
+        let window = match self.link.as_ref()?.credit {
+            Credit::Paused => return None,
+            Credit::Window(window) | Credit::UntilDrained(window) => usize::from(window),
+        };
+        let is_free = self.queue.front()?.qos == QoS::AtMostOnce;
+        if is_free || self.window.on_air() < window { self.queue.pop(store) } else { None }
     }
 
     /// Whether there is something that could be sent, or looked up to be sent, right now.

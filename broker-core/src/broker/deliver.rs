@@ -103,8 +103,11 @@ impl Broker {
     /// Decides what a session is sent next.
     fn serve(&mut self, key: Key<Session>, steps: &mut u32) -> Served {
         loop {
-            self.look_up_retained(key, steps);
-            let session = self.session(key);
+            let mut session = self.sessions.get_mut(key).expect("the session in front");
+            if !session.replays.is_empty() {
+                self.look_up_retained(key, steps);
+                session = self.sessions.get_mut(key).expect("looking up ends no session");
+            }
             if !session.has_work() {
                 return Served::Idle;
             }
@@ -127,7 +130,8 @@ impl Broker {
                     },
                 );
             }
-            if let Some(entry) = self.take_queued(key) {
+            if let Some(entry) = session.take_queued(&self.messages) {
+                self.queued -= 1;
                 let is_expired = self.messages.get(entry.message).expires() <= self.now.mono;
                 if is_expired {
                     self.stats.dropped_expired += 1;
@@ -138,7 +142,6 @@ impl Broker {
                 }
                 return Served::Publish(link_id, self.send_first(key, entry));
             }
-            let session = self.session(key);
             if !session.replays.is_empty() {
                 return Served::Looking;
             }
@@ -149,22 +152,6 @@ impl Broker {
             }
             return Served::Idle;
         }
-    }
-
-    /// The oldest message of the queue, if it may go now.
-    fn take_queued(&mut self, key: Key<Session>) -> Option<Queued> {
-        let session = self.sessions.get_mut(key)?;
-        let window = match session.link.as_ref()?.credit {
-            Credit::Paused => return None,
-            Credit::Window(window) | Credit::UntilDrained(window) => usize::from(window),
-        };
-        let entry = session.queue.front()?;
-        if entry.qos > QoS::AtMostOnce && session.window.on_air() >= window {
-            return None;
-        }
-        session.queue.pop(&self.messages)?;
-        self.queued -= 1;
-        Some(entry)
     }
 
     /// A message is sent for the first time, without DUP [MQTT-4.3.3-1]: at QoS 0 it is gone with

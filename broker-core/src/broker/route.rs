@@ -153,14 +153,16 @@ impl Broker {
             let high = &mut self.stats.high;
             high.queue_messages = high.queue_messages.max(session.queue.len());
             high.queue_bytes = high.queue_bytes.max(session.queue.bytes());
-            self.is_pressed |= session.queue.is_half_full() && session.has_work();
+            let has_work = session.has_work();
+            if has_work && !session.is_ready {
+                session.is_ready = true;
+                self.ready.join(key);
+            }
+            self.is_pressed |= has_work && session.queue.is_half_full();
+            self.crowded |= session.is_ready && session.queue.is_crowded();
             self.queued += 1;
             self.messages.keep(entry.message);
             self.shares.given(entry.share, key);
-            self.make_ready(key);
-            let session = self.session(key);
-            let is_crowded = session.is_ready && session.queue.is_crowded();
-            self.crowded |= is_crowded;
         } else {
             self.id_sets.release(entry.ids);
             self.count_dropped(key);

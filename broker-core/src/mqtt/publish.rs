@@ -91,19 +91,21 @@ pub(super) fn encode(
     }
     let mut head = Head::frame(first_octet(delivery), remaining);
     head.string_len(topic);
-    head.put(out);
-    out.put(topic.as_bytes());
-    if id_len > 0 {
-        head.u16(delivery.id.0);
-    }
+    let id = delivery.id.0.to_be_bytes();
+    let id = &id[..id_len];
+    // All that is copied goes in one piece, where nothing is to be said between.
+    let copied = match (version, message.shared_payload()) {
+        (Version::V31 | Version::V311, None) => payload,
+        (Version::V31 | Version::V311, Some(_)) | (Version::V5, _) => &[],
+    };
+    head.put_with([topic.as_bytes(), id, copied], out);
     if version == Version::V5 {
-        write_properties(delivery, name, properties_len, head, out);
-    } else if id_len > 0 {
-        head.put(out);
+        write_properties(delivery, name, properties_len, out);
     }
     match message.shared_payload() {
         Some(shared) => out.put_shared(shared),
-        None => out.put(payload),
+        None if version == Version::V5 => out.put(payload),
+        None => {}
     }
     true
 }
@@ -131,13 +133,8 @@ fn properties_len(delivery: &Delivery<'_>, name: Name) -> usize {
     delivery.message.properties().as_octets().len() + alias + expiry + ids
 }
 
-fn write_properties(
-    delivery: &Delivery<'_>,
-    name: Name,
-    len: usize,
-    mut head: Head,
-    out: &mut impl Sink,
-) {
+fn write_properties(delivery: &Delivery<'_>, name: Name, len: usize, out: &mut impl Sink) {
+    let mut head = Head::new();
     head.varint(len);
     if let Some(alias) = name.alias() {
         head.u8(TOPIC_ALIAS);

@@ -2,8 +2,8 @@
 //!
 //! Entries stand in the order in which they were first sent, which is the order in which they are
 //! sent again after a resume [MQTT-4.6.0-1]. Packet identifiers are given out in sequence, so the
-//! entry of an acknowledgement is found by arithmetic; only a client that leaves one message
-//! unanswered for 65,535 others makes it a search.
+//! entry of an acknowledgement is found by arithmetic, or by halving if some were acknowledged out
+//! of order; only a client that leaves one message unanswered for 65,535 others makes it a search.
 
 use std::collections::VecDeque;
 
@@ -67,17 +67,26 @@ pub(crate) struct Window {
     id_max: u16,
     /// Entries whose `resend` is not `No`.
     to_resend: usize,
+    /// Whether each entry is further from the first than the one before it.
+    is_in_sequence: bool,
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { entries: VecDeque::new(), last_id: 0, id_max: u16::MAX, to_resend: 0 }
+        Self {
+            entries: VecDeque::new(),
+            last_id: 0,
+            id_max: u16::MAX,
+            to_resend: 0,
+            is_in_sequence: true,
+        }
     }
 }
 
 impl Window {
     /// Sets the highest identifier that is given out from now on.
-    pub(crate) const fn set_id_max(&mut self, id_max: u16) {
+    pub(crate) fn set_id_max(&mut self, id_max: u16) {
+        self.is_in_sequence &= self.id_max == id_max;
         self.id_max = id_max;
     }
 
@@ -114,6 +123,10 @@ impl Window {
             }
         }
         let id = PacketId(self.last_id);
+        self.is_in_sequence = match self.entries.back() {
+            Some(back) => self.is_in_sequence && self.distance(id) > self.distance(back.id),
+            None => true,
+        };
         let resend = Resend::No;
         self.entries.push_back(InFlight { id, stage, resend, retain, message, ids, share });
         id
@@ -156,6 +169,8 @@ impl Window {
         let position = self.entries.iter().position(|other| other.id.0 > entry.id.0);
         self.to_resend += usize::from(entry.resend != Resend::No);
         self.entries.insert(position.unwrap_or(self.entries.len()), entry);
+        let distances = self.entries.iter().map(|entry| self.distance(entry.id));
+        self.is_in_sequence = distances.is_sorted_by(|one, next| one < next);
     }
 
     /// What came by a group is as if it had come by a subscription of the session's own.
@@ -217,29 +232,34 @@ impl Window {
     }
 
     fn position(&self, id: PacketId) -> Option<usize> {
-        let front = self.entries.front()?;
-        let guess = if id.0 >= front.id.0 {
-            id.0 - front.id.0
+        if !self.is_in_sequence {
+            return self.entries.iter().position(|entry| entry.id == id);
+        }
+        let distance = self.distance(id);
+        let back = self.entries.back()?;
+        if distance > self.distance(back.id) {
+            return None;
+        }
+        if self.entries.get(distance).is_some_and(|entry| entry.id == id) {
+            return Some(distance);
+        }
+        // Entries that were acknowledged out of order have left gaps.
+        let by_distance = |entry: &InFlight| self.distance(entry.id);
+        let position = self.entries.binary_search_by_key(&distance, by_distance).ok()?;
+        // Identifiers that are never given out have a distance, too, and that of another one.
+        (self.entries[position].id == id).then_some(position)
+    }
+
+    /// How many identifiers after that of the first entry this one is given out.
+    fn distance(&self, id: PacketId) -> usize {
+        let first = self.entries.front().map_or(id, |front| front.id);
+        let distance = if id.0 >= first.0 {
+            id.0 - first.0
         } else {
             // Behind the highest comes 1.
-            (self.id_max - front.id.0.min(self.id_max)).saturating_add(id.0)
+            (self.id_max - first.0.min(self.id_max)).saturating_add(id.0)
         };
-        let guess = usize::from(guess);
-        let last = self.entries.len() - 1;
-        // Entries that were acknowledged out of order leave gaps: the entry stands at or before the
-        // guess, by as many places as are missing.
-        let mut position = guess.min(last);
-        loop {
-            let found = self.entries[position].id;
-            if found == id {
-                return Some(position);
-            }
-            if position == 0 {
-                break;
-            }
-            position -= 1;
-        }
-        self.entries.iter().position(|entry| entry.id == id)
+        usize::from(distance)
     }
 }
 
@@ -347,6 +367,11 @@ mod tests {
                     prop_assert!(window.get(id).is_none());
                 }
                 prop_assert_eq!(window.len(), model.len());
+                prop_assert!(window.get(PacketId(0)).is_none(), "never given out");
+                let beyond = (id_max..u16::MAX).take(300).map(|id| PacketId(id + 1));
+                for id in beyond {
+                    prop_assert!(window.get(id).is_none(), "never given out");
+                }
                 for id in &model {
                     prop_assert_eq!(window.get(*id).map(|entry| entry.id), Some(*id));
                 }

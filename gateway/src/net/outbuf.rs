@@ -284,6 +284,18 @@ impl OutWriter<'_> {
         }
     }
 
+    /// Appends copies of several pieces; at once, if all of them have room in one block.
+    pub fn put_all<const N: usize>(&mut self, pieces: [&[u8]; N]) {
+        let len = pieces.iter().map(|piece| piece.len()).sum::<usize>();
+        match self.out.queue.blocks.back_mut() {
+            Some(block) if len <= BLOCK_BYTES - block.len() => {
+                pieces.iter().for_each(|piece| block.extend_from_slice(piece));
+                self.count_copied(len);
+            }
+            Some(_) | None => pieces.iter().for_each(|piece| self.put(piece)),
+        }
+    }
+
     /// Appends one octet.
     pub fn put_u8(&mut self, byte: u8) {
         self.put(&[byte]);

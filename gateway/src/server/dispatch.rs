@@ -18,6 +18,11 @@ impl Sink for OutWriter<'_> {
         OutWriter::put(self, octets);
     }
 
+    #[inline]
+    fn put_all<const N: usize>(&mut self, pieces: [&[u8]; N]) {
+        OutWriter::put_all(self, pieces);
+    }
+
     fn put_shared(&mut self, octets: &Bytes) {
         OutWriter::put_shared(self, octets);
     }
