@@ -1,0 +1,12 @@
+//! The statements of MQTT 3.1.1 and 5.0 about servers, shown on the whole stack with raw octets:
+//! the broker, the connections of its clients, and a clock, all in memory.
+//!
+//! Packets are written and read by `octets.rs`, not by the code under test. A test that serves both
+//! versions carries the ids of both.
+
+mod handshakes;
+mod octets;
+mod publishing;
+mod sessions;
+mod wills;
+mod world;
