@@ -214,7 +214,7 @@ fn an_identifier_of_qos_2_that_was_refused_means_a_new_message() {
 fn what_was_sent_once_does_not_expire() {
     let (mut world, subscriber, publisher) = pair(V5);
     let text = "34: 't' 0001 {02 00000005} =a 34: 't' 0002 {02 00000005} =b";
-    world.send(publisher, text);
+    world.asks(publisher, text, "50: 0001 50: 0002");
     world.hears(subscriber, text);
     world.asks(subscriber, "50: 0001", "62: 0001");
     world.cut(subscriber);

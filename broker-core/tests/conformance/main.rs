@@ -4,9 +4,15 @@
 //! Packets are written and read by `octets.rs`, not by the code under test. A test that serves both
 //! versions carries the ids of both.
 
+mod conduct;
+mod connecting;
+mod flow;
 mod handshakes;
 mod octets;
 mod publishing;
 mod sessions;
+mod shared;
+mod subscribing;
+mod topics;
 mod wills;
 mod world;

@@ -137,9 +137,8 @@ pub(crate) fn varint(octets: &[u8]) -> (usize, usize) {
     let len = 1 + octets.iter().position(|octet| octet & 0x80 == 0).expect("it ends");
     assert!(len <= 4, "{octets:02X?}");
     assert!(len == 1 || octets[len - 1] != 0, "not its shortest form: {octets:02X?}");
-    let value = octets[..len].iter().rev().fold(0, |value, octet| {
-        value << 7 | usize::from(octet & 0x7F)
-    });
+    let value =
+        octets[..len].iter().rev().fold(0, |value, octet| value << 7 | usize::from(octet & 0x7F));
     (value, len)
 }
 

@@ -1,6 +1,6 @@
 //! Sessions: made, resumed, discarded, taken over, expired.
 
-use crate::octets::{V5, both};
+use crate::octets::{V5, V311, both};
 use crate::world::World;
 
 /// [MQTT-3.1.2-4], [MQTT-3.2.2-2], [MQTT-3.2.2-3], [MQTT-4.1.0-1], [MQTT5-3.1.2-5],
@@ -159,11 +159,9 @@ fn a_session_of_5_ends_when_its_expiry_has_passed() {
 /// [MQTT5-4.1.0-2]: without an expiry, or with zero, it ends at once.
 #[test]
 fn a_session_of_5_without_expiry_ends_with_its_connection() {
-    for (connect, leave) in [
-        ("{}", "E0:"),
-        ("{11 00000000}", "E0:"),
-        ("{11 0000000A}", "E0: 00 {11 00000000}"),
-    ] {
+    for (connect, leave) in
+        [("{}", "E0:"), ("{11 00000000}", "E0:"), ("{11 0000000A}", "E0: 00 {11 00000000}")]
+    {
         let mut world = World::new();
         let text = format!("10: 'MQTT' 05 00 0000 {connect} 'c'");
         let (link, _) = world.connect(V5, &text);
@@ -194,14 +192,14 @@ fn a_session_of_5_stays_no_longer_than_the_server_says() {
 #[test]
 fn a_session_changes_versions() {
     let mut world = World::new();
-    let old = world.stays(crate::octets::V311, "c");
+    let old = world.stays(V311, "c");
     world.subscribe(old, "t", 1);
     world.leave(old);
     let (new, was_there) = world.back(V5, "c");
     assert!(was_there);
     world.asks(new, "32: 't' 0001 {26 'k' 'v'} =x", "40: 0001 32: 't' 0001 {26 'k' 'v'} =x");
     world.cut(new);
-    let (old, was_there) = world.back(crate::octets::V311, "c");
+    let (old, was_there) = world.back(V311, "c");
     assert!(was_there);
     world.hears(old, "3A: 't' 0001 =x");
 }
@@ -221,7 +219,7 @@ fn a_client_without_identifier_is_given_one_that_nobody_has() {
     for name in names {
         assert!(world.back(V5, &name).1, "{name}");
     }
-    let (link, connack) = world.connect(crate::octets::V311, "10: 'MQTT' 04 02 0000 ''");
+    let (link, connack) = world.connect(V311, "10: 'MQTT' 04 02 0000 ''");
     assert_eq!(connack.flags, 0);
     world.lives(link);
 }

@@ -143,6 +143,12 @@ impl World {
         }
     }
 
+    /// The server publishes a value below `$SYS/broker/`.
+    pub(crate) fn publish_sys(&mut self, name: &str, value: &str) {
+        self.broker.publish_sys(format_args!("{name}"), format_args!("{value}"));
+        self.settle();
+    }
+
     /// The network fails.
     pub(crate) fn cut(&mut self, link: Link) {
         self.end(link).is_closed = true;
