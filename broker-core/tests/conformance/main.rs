@@ -8,6 +8,7 @@ mod conduct;
 mod connecting;
 mod flow;
 mod handshakes;
+mod matrix;
 mod octets;
 mod publishing;
 mod sessions;

@@ -196,9 +196,10 @@ impl World {
         let Some(output) = self.broker.poll_output() else { return false };
         match output {
             Output::Send { link, packet } => {
-                let id = match &packet {
-                    Outgoing::Publish(delivery) => Some(delivery.id),
-                    _ => None,
+                let id = if let Outgoing::Publish(delivery) = &packet {
+                    Some(delivery.id)
+                } else {
+                    None
                 };
                 let Some(end) = self.ends.get_mut(&link).filter(|end| !end.is_closed) else {
                     return true;
