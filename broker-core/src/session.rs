@@ -100,6 +100,7 @@ pub(crate) struct StoredWill {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) delay_s: u32,
+    /// As the client gave them, in their order [MQTT5-3.1.3-10].
     pub(crate) properties: Vec<u8>,
     /// Whether the end of the link publishes it. A will that was published, or that an orderly end
     /// left behind, waits for the CONNECT that arms it again (SN-051, SN-088).
@@ -142,7 +143,8 @@ impl Session {
         self.link.as_ref().is_some_and(|link| link.is_open() && link.credit != Credit::Paused)
     }
 
-    /// Whether the link is there, without credit: a sleeping sensor or a slow reader.
+    /// Whether the link is there, without credit: a sleeping sensor, for which everything waits
+    /// (SN-095), or a slow reader.
     pub(crate) fn is_paused(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.credit == Credit::Paused)
     }
@@ -166,7 +168,9 @@ impl Session {
         if is_free { Ability::Now } else { Ability::Soon }
     }
 
-    /// Whether there is something that could be sent, or looked up to be sent, right now.
+    /// Whether there is something that could be sent, or looked up to be sent, right now. The quota
+    /// begins with the window of the link [MQTT5-4.9.0-1]; each message of QoS 1 and 2 takes one
+    /// until its handshake is over [MQTT5-4.9.0-2].
     pub(crate) fn has_work(&self) -> bool {
         let Some(link) = &self.link else { return false };
         let window = match link.credit {

@@ -128,6 +128,8 @@ impl Broker {
                 );
             }
             if let Some(entry) = self.take_queued(key) {
+                // What was never sent may expire [MQTT5-3.3.2-5]. What was, as those above, is
+                // brought to its end [MQTT5-4.3.3-7], [MQTT5-4.3.3-13].
                 let is_expired = self.messages.get(entry.message).expires() <= self.now.mono;
                 if is_expired {
                     self.stats.dropped_expired += 1;

@@ -91,6 +91,8 @@ impl Broker {
         let targets = core::mem::take(&mut self.targets);
         let mut rejected = 0;
         for target in &targets {
+            // Established subscriptions see no flag [MQTT-3.3.1-9], unless they asked for it
+            // [MQTT5-3.3.1-13].
             let retain = new.retain && target.retain_as_published;
             // The lower of published and granted [MQTT-3.8.4-6].
             let qos = new.qos.min(target.qos);

@@ -24,7 +24,8 @@ fn a_publication_is_answered_by_its_qos() {
     });
 }
 
-/// [MQTT-4.3.2-2], [MQTT5-4.3.2-4], [MQTT5-4.3.2-5], [MQTT-2.3.1-3]: whatever DUP says.
+/// [MQTT-4.3.2-2], [MQTT5-4.3.2-4], [MQTT5-4.3.2-5], [MQTT-2.3.1-2], [MQTT-2.3.1-3]:
+/// whatever DUP says.
 #[test]
 fn an_identifier_of_qos_1_means_a_new_message_after_its_puback() {
     both(|version| {
