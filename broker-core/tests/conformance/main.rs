@@ -4,6 +4,7 @@
 //! Packets are written and read by `octets.rs`, not by the code under test. A test that serves both
 //! versions carries the ids of both.
 
+mod broken_links;
 mod conduct;
 mod connecting;
 mod flow;
