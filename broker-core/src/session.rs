@@ -164,6 +164,7 @@ impl Session {
             Credit::Window(window) | Credit::UntilDrained(window) => usize::from(window),
         };
         let is_free = self.queue.front().is_none()
+            && self.replays.is_empty()
             && (qos == QoS::AtMostOnce || self.window.on_air() < window);
         if is_free { Ability::Now } else { Ability::Soon }
     }
@@ -184,7 +185,7 @@ impl Session {
         if self.window.has_resends() {
             return has_room;
         }
-        let can_replay = !self.replays.is_empty() && self.queue.len() < REPLAY_AHEAD;
+        let can_replay = !self.replays.is_empty() && self.queue.replayed() < REPLAY_AHEAD;
         match self.queue.front() {
             Some(entry) => can_replay || entry.qos == QoS::AtMostOnce || has_room,
             None if can_replay => true,

@@ -97,7 +97,9 @@ impl Broker {
             // The lower of published and granted [MQTT-3.8.4-6].
             let qos = new.qos.min(target.qos);
             let Target { ids, share, .. } = *target;
-            match self.enqueue(target.session, Queued { message, ids, share, qos, retain }) {
+            let is_replayed = false;
+            let entry = Queued { message, ids, share, qos, retain, is_replayed };
+            match self.enqueue(target.session, entry) {
                 Pushed::Queued => {}
                 Pushed::Rejected => rejected += 1,
                 Pushed::RejectedAndDisconnect => {
@@ -234,7 +236,8 @@ impl Broker {
     fn must_wait(&self) -> bool {
         self.targets.iter().any(|target| {
             let session = self.sessions.get(target.session).expect("matched in this call");
-            !session.has_credit() || session.queue.len() >= REPLAY_AHEAD
+            let is_replaying = !session.replays.is_empty();
+            !session.has_credit() || is_replaying || session.queue.len() >= REPLAY_AHEAD
         })
     }
 

@@ -125,6 +125,7 @@ impl Broker {
                 share,
                 qos: published.min(options.qos),
                 retain: retain_flag && options.retain_as_published,
+                is_replayed: false,
             },
         );
         true

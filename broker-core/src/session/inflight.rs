@@ -101,7 +101,7 @@ impl Window {
     /// # Panics
     /// If all identifiers are in use; windows are smaller.
     pub(crate) fn push(&mut self, queued: Queued) -> PacketId {
-        let Queued { message, ids, share, qos, retain } = queued;
+        let Queued { message, ids, share, qos, retain, is_replayed: _ } = queued;
         assert!(self.entries.len() < usize::from(self.id_max), "more in flight than there are ids");
         let stage = match qos {
             QoS::ExactlyOnce => Stage::Unreceived,
@@ -267,7 +267,8 @@ mod tests {
 
     fn push(window: &mut Window, qos: QoS) -> PacketId {
         let (ids, share) = (IdSet::NONE, ShareId::NONE);
-        window.push(Queued { message: message(), ids, share, qos, retain: false })
+        let (retain, is_replayed) = (false, false);
+        window.push(Queued { message: message(), ids, share, qos, retain, is_replayed })
     }
 
     /// [MQTT-2.3.1-4], [MQTT-4.3.2-1]

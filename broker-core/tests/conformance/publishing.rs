@@ -317,3 +317,52 @@ fn a_retained_message_carries_the_identifier_of_the_new_subscription() {
     world.send(link, "82: 0001 {0B 07} 't' 00");
     world.hears(link, "90: 0001 {} 00 31: 't' {26 'k' 'v' 0B 07} =x");
 }
+
+/// [MQTT-4.6.0-5], [MQTT-4.6.0-6], [MQTT5-4.6.0-5], [MQTT5-4.6.0-6]: what was retained first does
+/// not come behind what was published since, however slowly the client takes it.
+#[test]
+fn a_retained_message_is_not_overtaken_by_a_newer_one() {
+    const TOPICS: usize = 100;
+    both(|version| {
+        for qos in 0..=1u8 {
+            // The queue is smaller than all that is retained, which does not count to its bound.
+            let mut settings = Settings::default();
+            settings.queue.messages_max = TOPICS as u32;
+            settings.window = 3;
+            let mut world = World::with(config(), settings);
+            let publisher = world.clean(version, "p");
+            let id = if qos > 0 { "0001" } else { "" };
+            let publish_all = |world: &mut World, flags: u8, payload: &str| {
+                for n in 0..TOPICS {
+                    let first = flags | qos << 1;
+                    world.send(publisher, &format!("{first:02X}: 't/{n}' {id} {{}} ={payload}"));
+                }
+            };
+            publish_all(&mut world, 0x31, "old");
+            let link = world.stays(version, "c");
+            world.subscribe(link, "#", qos);
+            publish_all(&mut world, 0x30, "new");
+            let mut heard = Vec::new();
+            loop {
+                let said = packets(&world.take(link));
+                if said.is_empty() {
+                    break;
+                }
+                for packet in said {
+                    let body = body(&packet);
+                    let (topic, rest) = body[2..].split_at(usize::from(body[1]));
+                    heard.push((topic.to_vec(), packet[0] & 1, body.ends_with(b"new")));
+                    if qos > 0 {
+                        world.send(link, &format!("40: {:02X}{:02X}", rest[0], rest[1]));
+                    }
+                }
+            }
+            for n in 0..TOPICS {
+                let name = format!("t/{n}").into_bytes();
+                let of_topic = heard.iter().filter(|(topic, ..)| *topic == name);
+                let order: Vec<_> = of_topic.map(|(_, flag, is_new)| (*flag, *is_new)).collect();
+                assert_eq!(order, [(1, false), (0, true)], "{version:?} QoS {qos}: t/{n}");
+            }
+        }
+    });
+}
