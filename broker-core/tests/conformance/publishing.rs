@@ -46,7 +46,7 @@ fn a_message_is_delivered_with_the_lower_of_both_qos() {
     });
 }
 
-/// [MQTT-3.3.5-1], [MQTT5-3.3.4-2], [MQTT5-3.3.4-3], [MQTT5-3.3.4-4], [MQTT5-3.3.4-5]: one copy.
+/// [MQTT-3.3.5-1], [MQTT5-3.3.4-2], [MQTT5-3.3.4-3], [MQTT5-3.3.4-4]: one copy.
 #[test]
 fn overlapping_subscriptions_get_one_copy_with_the_highest_qos_and_all_identifiers() {
     both(|version| {

@@ -171,6 +171,16 @@ fn a_session_of_5_without_expiry_ends_with_its_connection() {
     }
 }
 
+/// Who said in CONNECT that its session ends with its connection cannot change its mind.
+#[test]
+fn a_session_of_5_without_expiry_is_given_none_at_the_end() {
+    let mut world = World::new();
+    let (link, _) = world.connect(V5, "10: 'MQTT' 05 00 0000 {17 00} 'c'");
+    world.send(link, "E0: 00 {11 00000001}");
+    world.closes(link, 0x82);
+    assert_eq!(world.connect(V5, "10: 'MQTT' 05 00 0000 {} 'c'").1.flags, 0);
+}
+
 /// A client is told that its session will not stay as long as it asked for.
 #[test]
 fn a_session_of_5_stays_no_longer_than_the_server_says() {

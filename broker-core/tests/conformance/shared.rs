@@ -1,6 +1,6 @@
 //! Shared subscriptions of 5.0.
 
-use crate::octets::V5;
+use crate::octets::{V5, body, packets, properties};
 use crate::world::{Link, World};
 
 fn member(world: &mut World, name: &str, qos: u8) -> Link {
@@ -113,4 +113,28 @@ fn a_message_that_a_member_refuses_goes_to_nobody_else() {
         let (one, _) = world.back(V5, "a");
         world.silent(one);
     }
+}
+
+/// [MQTT5-3.3.4-5]: a copy for each group and one for the session itself.
+#[test]
+fn each_copy_carries_the_identifiers_of_its_own_subscriptions() {
+    let mut world = World::new();
+    let link = world.clean(V5, "c");
+    for (id, filter) in [("01", "t"), ("02", "$share/g/t"), ("03", "$share/h/+"), ("04", "#")] {
+        world.asks(link, &format!("82: 0001 {{0B {id}}} '{filter}' 00"), "90: 0001 {} 00");
+    }
+    let publisher = world.clean(V5, "p");
+    world.send(publisher, "30: 't' {} =x");
+    let mut heard: Vec<_> = packets(&world.take(link))
+        .iter()
+        .map(|packet| {
+            let (found, rest) = properties(&body(packet)[3..]);
+            assert_eq!(rest, b"x");
+            let mut ids: Vec<_> = found.iter().map(|(id, value)| (*id, value[0])).collect();
+            ids.sort_unstable();
+            ids
+        })
+        .collect();
+    heard.sort();
+    assert_eq!(heard, [vec![(0x0B, 1), (0x0B, 4)], vec![(0x0B, 2)], vec![(0x0B, 3)]]);
 }
