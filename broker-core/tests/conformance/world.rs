@@ -95,14 +95,16 @@ impl World {
         (link, connack)
     }
 
-    /// A client whose session ends with its connection.
+    /// A client whose session ends with its connection. Like the next two it wants no reason
+    /// strings, which are for people.
     pub(crate) fn clean(&mut self, version: Version, client_id: &str) -> Link {
-        self.connect(version, &format!("10: 'MQTT' <04>[05] 02 0000 {{}} '{client_id}'")).0
+        let text = format!("10: 'MQTT' <04>[05] 02 0000 {{17 00}} '{client_id}'");
+        self.connect(version, &text).0
     }
 
     /// A client whose session stays for an hour, and whether there was one.
     pub(crate) fn back(&mut self, version: Version, client_id: &str) -> (Link, bool) {
-        let text = format!("10: 'MQTT' <04>[05] 00 0000 {{11 00000E10}} '{client_id}'");
+        let text = format!("10: 'MQTT' <04>[05] 00 0000 {{17 00 11 00000E10}} '{client_id}'");
         let (link, connack) = self.connect(version, &text);
         (link, connack.flags == 1)
     }
