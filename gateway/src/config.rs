@@ -17,6 +17,7 @@ mod table;
 mod tests;
 mod topic_file;
 mod topics;
+mod users;
 mod yaml;
 
 use std::collections::BTreeSet;
@@ -31,6 +32,7 @@ pub use self::sections::{
     Limits, LogFormat, LogLevel, LogSettings, QueueOverflow, SnSettings, SysSettings, WakeRebind,
 };
 pub use self::topics::PredefinedTopic;
+pub use self::users::{UserSecret, UserSettings};
 pub use crate::sn::Network;
 
 use self::listener::Kind;
@@ -60,6 +62,8 @@ pub struct Config {
     pub forwarders: Vec<Network>,
     /// `[[mqtt_sn.client]]`: what single clients need; no id twice.
     pub clients: Vec<ClientSettings>,
+    /// `[[user]]`: who may come in with a name; no name twice.
+    pub users: Vec<UserSettings>,
     /// `[limits]`: what one client, one source, or all of them together may take.
     pub limits: Limits,
     /// `[sys]`: the `$SYS` topics.
@@ -174,6 +178,7 @@ impl Config {
             });
         }
 
+        let users = users::users(root.tables("user", "user"), problems);
         let sys = section(root.table("sys", "sys"), problems);
         let log = section(root.table("log", "log"), problems);
         Self {
@@ -183,6 +188,7 @@ impl Config {
             predefined,
             forwarders,
             clients,
+            users,
             limits,
             sys,
             log,

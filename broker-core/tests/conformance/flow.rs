@@ -86,3 +86,38 @@ fn a_client_sends_no_more_than_our_receive_maximum() {
     world.send(link, "34: 't' FFFF {} =x");
     world.closes(link, 0x93);
 }
+/// [MQTT5-4.9.0-2], [MQTT5-4.3.3-10]: a repetition of a message of QoS 2 takes nothing, with or
+/// without DUP.
+#[test]
+fn one_message_of_qos_2_counts_once_however_often_it_comes() {
+    let mut world = World::new();
+    let link = world.clean(V5, "c");
+    for _ in 0..200 {
+        world.send(link, "34: 't' 0001 {} =x");
+    }
+    world.take(link);
+    world.lives(link);
+}
+
+/// [MQTT5-3.3.4-7]: DUP does not make room.
+#[test]
+fn dup_is_no_way_around_the_receive_maximum() {
+    let mut world = World::new();
+    let link = world.connect(V5, "10: 'MQTT' 05 02 0000 {17 00} 'c'").0;
+    for id in 1..=101 {
+        world.send(link, &format!("3C: 't' {id:04X} {{}} =x"));
+    }
+    let said = packets(&world.take(link));
+    assert_eq!(said.last(), Some(&vec![0xE0, 0x01, 0x93]));
+}
+
+/// [MQTT5-4.9.0-2]: a PUBREL of nothing gives nothing back.
+#[test]
+fn a_pubrel_of_an_unknown_identifier_gives_nothing_back() {
+    let mut world = World::new();
+    let link = world.connect(V5, "10: 'MQTT' 05 02 0000 {17 00} 'c'").0;
+    for id in 1..=101 {
+        world.send(link, &format!("34: 't' {id:04X} {{}} =x 62: 7777"));
+    }
+    assert!(world.is_closed(link));
+}

@@ -9,6 +9,7 @@ use super::sections::{
     SnSettings, SysSettings, TopicFileKeys,
 };
 use super::table::{Document, Key, Section, Table};
+use super::users::UserKeys;
 
 /// The keys of one table.
 pub(super) struct SectionKeys {
@@ -36,6 +37,7 @@ pub(super) fn sections() -> Vec<SectionKeys> {
         read("[[mqtt_sn.predefined]]", &[keys::<PredefinedKeys>]),
         read("[[mqtt_sn.forwarder]]", &[keys::<ForwarderKeys>]),
         read("[[mqtt_sn.client]]", &[keys::<ClientKeys>]),
+        read("[[user]]", &[keys::<UserKeys>]),
         read("[limits]", &[keys::<Limits>]),
         read("[sys]", &[keys::<SysSettings>]),
         read("[log]", &[keys::<LogSettings>]),

@@ -8,9 +8,10 @@ use broker_core::limits::{BrokerConfig, Durability, Limits};
 use broker_core::mqtt::{self, Versions};
 use broker_core::share::ShareStrategies;
 use broker_core::topic::{TopicBuf, TopicName};
+use broker_core::users::{Credential, Users};
 
 use super::NetLimits;
-use crate::config::{Config, ListenerKind, QueueOverflow, WakeRebind};
+use crate::config::{Config, ListenerKind, QueueOverflow, UserSecret, WakeRebind};
 use crate::sn;
 
 /// Descriptors that are kept free of connections: listeners, the log, whatever libraries open.
@@ -60,6 +61,20 @@ pub(super) fn mqtt(config: &Config) -> mqtt::Settings {
         queue: queue(config, limits.queue_messages, None),
         ..mqtt::Settings::default()
     }
+}
+
+/// Who may come in with a name. Those who do not say who they are may come in, too.
+pub(super) fn users(config: &Config, secret: [u8; 32]) -> Users {
+    let mut users = Users::new(secret);
+    for user in &config.users {
+        let credential = match &user.secret {
+            UserSecret::Password(password) => Credential::Password(password.as_bytes()),
+            UserSecret::Verifier(verifier) => Credential::Verifier(verifier),
+        };
+        let is_new = users.add(&user.name, credential);
+        assert!(is_new, "the configuration has no name twice");
+    }
+    users
 }
 
 pub(super) fn net(config: &Config, descriptors: u64) -> NetLimits {
