@@ -3,6 +3,7 @@
 //! [`Broker`] owns all truth: sessions, subscriptions, messages, retained messages, wills. It knows
 //! no socket, file, thread or clock; whoever drives it brings those and says what time it is. So
 //! the same code serves sensors in production, a million of them in a simulation, and the fuzzer.
+//! Who talks to it needs nothing beyond the standards [MQTT-7.0.0-2].
 //!
 //! # The contract
 //!

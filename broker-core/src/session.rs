@@ -101,6 +101,7 @@ pub(crate) struct StoredWill {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) delay_s: u32,
+    /// As the client gave them, in their order [MQTT5-3.1.3-10].
     pub(crate) properties: Vec<u8>,
     /// Whether the end of the link publishes it. A will that was published, or that an orderly end
     /// left behind, waits for the CONNECT that arms it again (SN-051, SN-088).
@@ -143,7 +144,8 @@ impl Session {
         self.link.as_ref().is_some_and(|link| link.is_open() && link.credit != Credit::Paused)
     }
 
-    /// Whether the link is there, without credit: a sleeping sensor or a slow reader.
+    /// Whether the link is there, without credit: a sleeping sensor, for which everything waits
+    /// (SN-095), or a slow reader.
     pub(crate) fn is_paused(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.credit == Credit::Paused)
     }
@@ -163,6 +165,7 @@ impl Session {
             Credit::Window(window) | Credit::UntilDrained(window) => usize::from(window),
         };
         let is_free = self.queue.front().is_none()
+            && self.replays.is_empty()
             && (qos == QoS::AtMostOnce || self.window.on_air() < window);
         if is_free { Ability::Now } else { Ability::Soon }
     }
@@ -173,11 +176,23 @@ impl Session {
             Credit::Paused => return None,
             Credit::Window(window) | Credit::UntilDrained(window) => usize::from(window),
         };
-        let is_free = self.queue.front()?.qos == QoS::AtMostOnce;
-        if is_free || self.window.on_air() < window { self.queue.pop(store) } else { None }
+        let entry = self.queue.front()?;
+        if entry.qos > QoS::AtMostOnce && self.window.on_air() >= window {
+            return None;
+        }
+        // What was accepted after a subscription comes behind all that was retained before it, or
+        // an old value would take the place of a new one [MQTT-4.6.0-6].
+        if let Some(replay) = self.replays.first()
+            && store.get(entry.message).sequence() >= replay.before
+        {
+            return None;
+        }
+        self.queue.pop(store)
     }
 
-    /// Whether there is something that could be sent, or looked up to be sent, right now.
+    /// Whether there is something that could be sent, or looked up to be sent, right now. The quota
+    /// begins with the window of the link [MQTT5-4.9.0-1]; each message of QoS 1 and 2 takes one
+    /// until its handshake is over [MQTT5-4.9.0-2].
     pub(crate) fn has_work(&self) -> bool {
         let Some(link) = &self.link else { return false };
         let window = match link.credit {
@@ -191,7 +206,7 @@ impl Session {
         if self.window.has_resends() {
             return has_room;
         }
-        let can_replay = !self.replays.is_empty() && self.queue.len() < REPLAY_AHEAD;
+        let can_replay = !self.replays.is_empty() && self.queue.replayed() < REPLAY_AHEAD;
         match self.queue.front() {
             Some(entry) => can_replay || entry.qos == QoS::AtMostOnce || has_room,
             None if can_replay => true,

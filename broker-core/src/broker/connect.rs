@@ -210,6 +210,7 @@ impl Broker {
         Ok(())
     }
 
+    /// Says no, and closes [MQTT5-3.1.4-2].
     fn refuse(&mut self, link: LinkId, reason: ReasonCode) {
         self.stats.connects_refused += 1;
         self.control.push_back(Control::Send {
@@ -224,8 +225,8 @@ impl Broker {
         self.control.push_back(Control::Close { link, reason });
     }
 
-    /// Takes an existing session over [MQTT-3.1.4-2] and keeps it, unless it is to be discarded
-    /// [MQTT-3.1.2-6] or ends with its link.
+    /// Takes an existing session over [MQTT-3.1.4-2] and keeps it, with its subscriptions (SN-053),
+    /// unless it is to be discarded [MQTT-3.1.2-6] or ends with its link.
     fn resume(&mut self, key: Key<Session>, connect: &Connect<'_>) -> Option<Key<Session>> {
         let session = self.session(key);
         if let Some(link) = &session.link {
@@ -247,7 +248,8 @@ impl Broker {
         Some(key)
     }
 
-    /// Makes a session, and an identifier if the client left that to us [MQTT-3.1.3-6].
+    /// Makes a session, and an identifier that nobody has if the client left that to us
+    /// [MQTT-3.1.3-6], [MQTT5-3.2.2-16].
     fn create(&mut self, connect: &Connect<'_>) -> (Key<Session>, Option<Box<str>>) {
         let mut assigned = None;
         let mut client_id: Box<str> = connect.client_id.into();

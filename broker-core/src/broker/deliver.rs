@@ -132,6 +132,8 @@ impl Broker {
             }
             if let Some(entry) = session.take_queued(&self.messages) {
                 self.queued -= 1;
+                // What was never sent may expire [MQTT5-3.3.2-5]. What was, as those above, is
+                // brought to its end [MQTT5-4.3.3-7], [MQTT5-4.3.3-13].
                 let is_expired = self.messages.get(entry.message).expires() <= self.now.mono;
                 if is_expired {
                     self.stats.dropped_expired += 1;
@@ -157,7 +159,7 @@ impl Broker {
     /// A message is sent for the first time, without DUP [MQTT-4.3.3-1]: at QoS 0 it is gone with
     /// that, else it is in flight.
     fn send_first(&mut self, key: Key<Session>, entry: Queued) -> Draft {
-        let Queued { message, ids, share, qos, retain } = entry;
+        let Queued { message, ids, share, qos, retain, is_replayed: _ } = entry;
         let id = if qos == QoS::AtMostOnce {
             self.shares.done(share, key);
             self.lent = Lent { message: Some(message), ids: Some(ids) };
@@ -195,7 +197,7 @@ impl Broker {
         let before = *steps;
         loop {
             let session = self.sessions.get_mut(key).expect("the session in front");
-            if session.queue.len() >= REPLAY_AHEAD || !session.has_credit() {
+            if session.queue.replayed() >= REPLAY_AHEAD || !session.has_credit() {
                 break;
             }
             let Some(replay) = session.replays.first_mut() else { break };
@@ -214,10 +216,14 @@ impl Broker {
                 continue;
             }
             let qos = message.qos().min(replay.options.qos);
-            let ids = IdSet::one(replay.identifier);
+            let (ids, before) = (IdSet::one(replay.identifier), replay.before);
             // With the RETAIN flag, which live messages do not have [MQTT-3.3.1-8].
-            let share = ShareId::NONE;
-            self.enqueue(key, Queued { message: reference, ids, share, qos, retain: true });
+            let (share, retain, is_replayed) = (ShareId::NONE, true, true);
+            let entry = Queued { message: reference, ids, share, qos, retain, is_replayed };
+            session.queue.insert_replayed(entry, before, &self.messages);
+            self.messages.keep(reference);
+            self.queued += 1;
+            self.work += 1;
         }
         self.stats.replay_steps += u64::from(before - *steps);
     }

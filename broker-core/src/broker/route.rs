@@ -91,11 +91,15 @@ impl Broker {
         let targets = core::mem::take(&mut self.targets);
         let mut rejected = 0;
         for target in &targets {
+            // Established subscriptions see no flag [MQTT-3.3.1-9], unless they asked for it
+            // [MQTT5-3.3.1-13].
             let retain = new.retain && target.retain_as_published;
             // The lower of published and granted [MQTT-3.8.4-6].
             let qos = new.qos.min(target.qos);
             let Target { ids, share, .. } = *target;
-            match self.enqueue(target.session, Queued { message, ids, share, qos, retain }) {
+            let is_replayed = false;
+            let entry = Queued { message, ids, share, qos, retain, is_replayed };
+            match self.enqueue(target.session, entry) {
                 Pushed::Queued => {}
                 Pushed::Rejected => rejected += 1,
                 Pushed::RejectedAndDisconnect => {
@@ -234,7 +238,8 @@ impl Broker {
     fn must_wait(&self) -> bool {
         self.targets.iter().any(|target| {
             let session = self.sessions.get(target.session).expect("matched in this call");
-            !session.has_credit() || session.queue.len() >= REPLAY_AHEAD
+            let is_replaying = !session.replays.is_empty();
+            !session.has_credit() || is_replaying || session.queue.len() >= REPLAY_AHEAD
         })
     }
 

@@ -59,7 +59,9 @@ impl Broker {
         }
     }
 
-    /// Chooses the member of each group that matched.
+    /// Chooses the member of each group that matched, to be sent the message with the QoS that it
+    /// was granted [MQTT5-4.8.2-3]. It is a copy for itself, with the identifier of that
+    /// subscription alone [MQTT5-3.3.4-5].
     pub(super) fn choose_members(&mut self, new: &NewMessage<'_>) {
         if self.matched_shares.is_empty() {
             return;
@@ -123,13 +125,14 @@ impl Broker {
                 share,
                 qos: published.min(options.qos),
                 retain: retain_flag && options.retain_as_published,
+                is_replayed: false,
             },
         );
         true
     }
 
-    /// The link of a member is gone: what it had not acknowledged goes to members that are there. If
-    /// there is none it stays, and waits for this member's return.
+    /// The link of a member is gone: what it had not acknowledged goes to members that are there.
+    /// If there is none it stays, and waits for this member's return.
     pub(super) fn hand_on_all(&mut self, key: Key<Session>) {
         if self.session(key).shares.is_empty() {
             return;

@@ -110,7 +110,7 @@ impl Window {
     /// # Panics
     /// If all identifiers are in use; windows are smaller.
     pub(crate) fn push(&mut self, queued: Queued) -> PacketId {
-        let Queued { message, ids, share, qos, retain } = queued;
+        let Queued { message, ids, share, qos, retain, is_replayed: _ } = queued;
         assert!(self.entries.len() < usize::from(self.id_max), "more in flight than there are ids");
         let stage = match qos {
             QoS::ExactlyOnce => Stage::Unreceived,
@@ -151,8 +151,8 @@ impl Window {
         Some(entry)
     }
 
-    /// Takes out what came by groups and may go to another member: QoS 1 only, as a message of QoS 2
-    /// that was begun is completed here or nowhere [MQTT5-4.8.2-4].
+    /// Takes out what came by groups and may go to another member: QoS 1 only, as a message of
+    /// QoS 2 that was begun is completed here [MQTT5-4.8.2-4] or nowhere [MQTT5-4.8.2-5].
     pub(crate) fn take_shared(&mut self) -> Vec<InFlight> {
         let is_taken =
             |entry: &InFlight| entry.share != ShareId::NONE && entry.stage == Stage::Unacknowledged;
@@ -287,7 +287,8 @@ mod tests {
 
     fn push(window: &mut Window, qos: QoS) -> PacketId {
         let (ids, share) = (IdSet::NONE, ShareId::NONE);
-        window.push(Queued { message: message(), ids, share, qos, retain: false })
+        let (retain, is_replayed) = (false, false);
+        window.push(Queued { message: message(), ids, share, qos, retain, is_replayed })
     }
 
     /// [MQTT-2.3.1-4], [MQTT-4.3.2-1]
