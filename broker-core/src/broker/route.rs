@@ -76,16 +76,15 @@ impl Broker {
     /// session for every group.
     pub(super) fn route(&mut self, new: &NewMessage<'_>) -> Routed {
         self.match_targets(new);
-        self.choose_members(new);
+        let unable_groups = self.choose_members(new);
         let sessions = self.targets.len();
         let is_own = new.topic.is_reserved();
         if !is_own && self.is_out_of_memory() && self.must_wait() {
             self.targets.clear();
             return Routed::OutOfMemory;
         }
-        let is_unmatched = sessions == 0;
-        if is_unmatched && !new.retain {
-            return Routed::Unmatched;
+        if sessions == 0 && !new.retain {
+            return if unable_groups == 0 { Routed::Unmatched } else { Routed::Full };
         }
         let message = self.messages.insert(new);
         let targets = core::mem::take(&mut self.targets);

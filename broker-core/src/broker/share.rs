@@ -59,10 +59,11 @@ impl Broker {
         }
     }
 
-    /// Chooses the member of each group that matched.
-    pub(super) fn choose_members(&mut self, new: &NewMessage<'_>) {
+    /// Chooses the member of each group that matched. Returns how many groups have none that could
+    /// take the message.
+    pub(super) fn choose_members(&mut self, new: &NewMessage<'_>) -> usize {
         if self.matched_shares.is_empty() {
-            return;
+            return 0;
         }
         let publisher = match new.origin {
             Origin::Session(key) => u64::from(key.index()),
@@ -71,6 +72,7 @@ impl Broker {
         let topic = self.by_client_id.hasher().hash_one(new.topic.as_str());
         let size = new.topic.as_str().len() + new.payload.as_octets().len();
         let shares = core::mem::take(&mut self.matched_shares);
+        let mut unable = 0;
         for share in &shares {
             let sessions = &self.sessions;
             let chosen = self.shares.choose(*share, publisher, topic, |member| {
@@ -85,11 +87,13 @@ impl Broker {
                     ids: IdSet::one(identifier),
                     share: *share,
                 }),
-                None => self.stats.dropped_unshared += 1,
+                None => unable += 1,
             }
         }
+        self.stats.dropped_unshared += unable as u64;
         self.matched_shares = shares;
         self.matched_shares.clear();
+        unable
     }
 
     /// Gives a message of a group to another member that is at least that able; `false` if there is
@@ -128,8 +132,8 @@ impl Broker {
         true
     }
 
-    /// The link of a member is gone: what it had not acknowledged goes to members that are there. If
-    /// there is none it stays, and waits for this member's return.
+    /// The link of a member is gone: what it had not acknowledged goes to members that are there.
+    /// If there is none it stays, and waits for this member's return.
     pub(super) fn hand_on_all(&mut self, key: Key<Session>) {
         if self.session(key).shares.is_empty() {
             return;

@@ -138,8 +138,8 @@ impl Window {
         Some(entry)
     }
 
-    /// Takes out what came by groups and may go to another member: QoS 1 only, as a message of QoS 2
-    /// that was begun is completed here or nowhere [MQTT5-4.8.2-4].
+    /// Takes out what came by groups and may go to another member: QoS 1 only, as a message of QoS
+    /// 2 that was begun is completed here or nowhere [MQTT5-4.8.2-4].
     pub(crate) fn take_shared(&mut self) -> Vec<InFlight> {
         let is_taken =
             |entry: &InFlight| entry.share != ShareId::NONE && entry.stage == Stage::Unacknowledged;
