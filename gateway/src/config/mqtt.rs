@@ -65,9 +65,9 @@ settings! {
         /// A message that says that it is text (Payload Format Indicator 1) and is not UTF-8 is
         /// refused with 0x99, and so is a will.
         validate_payload_format: bool = false;
-        /// How shared subscriptions choose among members that could take a message equally well: the
-        /// one with the fewest messages that it has not acknowledged, one after the other, the same
-        /// one for the same publisher, the same one for the same topic.
+        /// How shared subscriptions choose among members that could take a message equally well:
+        /// the one with the fewest messages that it has not acknowledged, one after the other, the
+        /// same one for the same publisher, the same one for the same topic.
         share_strategy: ShareChoice = ShareChoice::LeastOutstanding
             => "`\"least-outstanding\"`";
     }

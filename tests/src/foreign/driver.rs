@@ -273,7 +273,7 @@ fn parse_message(line: &str) -> Option<Message> {
     let qos = words.next()?.parse().ok()?;
     let (retain, dup) = (words.next()? == "1", words.next()? == "1");
     let payload = from_hex(words.next()?)?;
-    Some(Message { topic, payload, qos, retain, dup, id: 0 })
+    Some(Message { topic, payload, qos, retain, dup, id: 0, properties: Vec::new() })
 }
 
 fn to_hex(payload: &[u8]) -> String {
