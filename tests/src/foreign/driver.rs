@@ -17,8 +17,14 @@ use crate::repository;
 pub enum Library {
     /// `paho-mqtt` from PyPI.
     PahoMqtt,
+    /// The same with MQTT 5.0.
+    PahoMqtt5,
+    /// `aiomqtt` from PyPI, with MQTT 5.0.
+    Aiomqtt5,
     /// `mqtt` from npm.
     MqttJs,
+    /// The same with MQTT 5.0.
+    MqttJs5,
     /// `mqtt-sn-12` from PyPI.
     MqttSn12,
 }
@@ -26,8 +32,9 @@ pub enum Library {
 impl Library {
     fn name(self) -> &'static str {
         match self {
-            Self::PahoMqtt => "paho-mqtt (PyPI)",
-            Self::MqttJs => "mqtt (npm)",
+            Self::PahoMqtt | Self::PahoMqtt5 => "paho-mqtt (PyPI)",
+            Self::Aiomqtt5 => "aiomqtt (PyPI)",
+            Self::MqttJs | Self::MqttJs5 => "mqtt (npm)",
             Self::MqttSn12 => "mqtt-sn-12 (PyPI)",
         }
     }
@@ -35,24 +42,26 @@ impl Library {
     /// The command that runs its driver, if the library is there.
     fn command(self) -> Option<Command> {
         let driver = |file: &str| repository::path("tests/clients").join(file);
-        match self {
-            Self::PahoMqtt => {
-                let mut command = Command::new(python_with("paho.mqtt.client")?);
-                command.arg(driver("paho_mqtt.py"));
-                Some(command)
-            }
-            Self::MqttSn12 => {
-                let mut command = Command::new(python_with("mqttsn12.packets")?);
-                command.arg(driver("mqtt_sn_12.py"));
-                Some(command)
-            }
-            Self::MqttJs => {
+        let python = |module: &str, file: &str| {
+            let mut command = Command::new(python_with(module)?);
+            command.arg(driver(file));
+            Some(command)
+        };
+        let mut command = match self {
+            Self::PahoMqtt | Self::PahoMqtt5 => python("paho.mqtt.client", "paho_mqtt.py")?,
+            Self::Aiomqtt5 => python("aiomqtt", "aiomqtt_5.py")?,
+            Self::MqttSn12 => python("mqttsn12.packets", "mqtt_sn_12.py")?,
+            Self::MqttJs | Self::MqttJs5 => {
                 let modules = clients_dir().join("node_modules");
                 let mut command = Command::new(program("node")?);
                 command.arg(driver("mqttjs.mjs")).env("NODE_PATH", &modules);
-                modules.join("mqtt").is_dir().then_some(command)
+                modules.join("mqtt").is_dir().then_some(command)?
             }
+        };
+        if matches!(self, Self::PahoMqtt5 | Self::MqttJs5) {
+            command.arg("5");
         }
+        Some(command)
     }
 }
 
@@ -169,10 +178,16 @@ impl Driver {
         }
     }
 
-    /// Skips lines until one begins with `start`.
+    /// Skips lines until one begins with `start`; messages among them are kept.
     #[track_caller]
     fn wait_for(&mut self, start: &str) {
-        while !self.next_line(start).starts_with(start) {}
+        loop {
+            let line = self.next_line(start);
+            if line.starts_with(start) {
+                return;
+            }
+            self.take_message(&line);
+        }
     }
 
     /// The next application message. Lines that a chatty tool prints between are skipped.
@@ -266,14 +281,15 @@ fn mosquitto_tool(name: &str, server: SocketAddr) -> Option<Command> {
     Some(command)
 }
 
-/// Reads `message TOPIC QOS RETAIN DUP PAYLOAD`.
+/// Reads `message TOPIC QOS RETAIN DUP PAYLOAD`, and perhaps the word of its properties.
 fn parse_message(line: &str) -> Option<Message> {
     let mut words = line.strip_prefix("message ")?.split(' ');
     let topic = words.next()?.to_owned();
     let qos = words.next()?.parse().ok()?;
     let (retain, dup) = (words.next()? == "1", words.next()? == "1");
     let payload = from_hex(words.next()?)?;
-    Some(Message { topic, payload, qos, retain, dup, id: 0, properties: Vec::new() })
+    let properties = words.next().unwrap_or("-").into();
+    Some(Message { topic, payload, qos, retain, dup, id: 0, properties })
 }
 
 fn to_hex(payload: &[u8]) -> String {
