@@ -1,5 +1,5 @@
-// Drives MQTT.js (npm) for the interoperability tests; the commands are those of protocol.py. `5` as
-// argument: with MQTT 5.0.
+// Drives MQTT.js (npm) for the interoperability tests; the commands are those of protocol.py.
+// `5` as argument: with MQTT 5.0.
 
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
