@@ -4,7 +4,7 @@ use super::Broker;
 use super::expire::Timer;
 use crate::api::{Publish, QoS};
 use crate::key::Key;
-use crate::limits::REPLAY_AHEAD;
+use crate::limits::{REPLAY_AHEAD, RETAIN_WORK};
 use crate::message::{MessageRef, NewMessage, Origin};
 use crate::property::{Properties, Property};
 use crate::reason::ReasonCode;
@@ -243,6 +243,7 @@ impl Broker {
             self.unretain(topic);
             return;
         }
+        self.work += RETAIN_WORK;
         let limits = &self.config.limits;
         let size = self.messages.get(message).size() as u64;
         let old = self.retained.get(topic);
