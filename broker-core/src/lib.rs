@@ -101,11 +101,13 @@
 //! | [`topic`], `trie`, `retained` | names and filters, subscribers, last message of a topic |
 //! | [`message`], [`property`], [`reason`] | what is carried |
 //! | [`mqtt`] | the wire of MQTT 3.1, 3.1.1 and 5.0 |
+//! | [`auth`], [`users`], [`scram`] | who may come in |
 //! | [`limits`], [`stats`] | every bound, every counter |
 //! | [`time`], [`timer`], [`key`], [`hash`] | tools |
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod auth;
 mod broker;
 pub mod hash;
 pub mod key;
@@ -115,6 +117,7 @@ pub mod mqtt;
 pub mod property;
 pub mod reason;
 mod retained;
+pub mod scram;
 mod session;
 pub mod share;
 pub mod stats;
@@ -123,5 +126,6 @@ pub mod time;
 pub mod timer;
 pub mod topic;
 mod trie;
+pub mod users;
 
 pub use broker::Broker;

@@ -34,6 +34,7 @@ use broker_core::Broker;
 use broker_core::key::Key;
 use broker_core::mqtt;
 use broker_core::time::{Instant, Now};
+use broker_core::users::Users;
 use mio::{Events, Poll, Token};
 use signal_hook_mio::v1_0::Signals;
 
@@ -75,6 +76,7 @@ pub struct Server {
     sn: SnGateway,
     sn_topic_ids_max: u16,
     mqtt: mqtt::Settings,
+    users: Users,
     limits: NetLimits,
 
     listeners: Vec<Listener>,

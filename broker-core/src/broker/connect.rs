@@ -14,6 +14,7 @@ use crate::key::Key;
 use crate::reason::ReasonCode;
 use crate::session::{Link, Session, StoredWill};
 use crate::share::Ability;
+use crate::time::Now;
 use crate::topic::{self, TopicBuf};
 
 /// How a link ends.
@@ -42,7 +43,7 @@ impl Broker {
             self.refuse(link, reason);
             return;
         }
-        // The request is judged before anything is discarded [MQTT-3.1.4-3].
+        // The request is judged before anything is discarded [MQTT-3.1.4-3], [MQTT5-3.1.4-4].
         let resumed = existing.and_then(|key| self.resume(key, &connect));
         let (key, assigned_client_id) = match resumed {
             Some(key) => (key, None),
@@ -57,13 +58,25 @@ impl Broker {
         self.answer(Control::Send {
             link,
             packet: Answer::ConnAck {
+                // [MQTT5-3.1.4-5]
                 reason: ReasonCode::Success,
-                // Never after a clean start [MQTT-3.2.2-1].
+                // Never after a clean start [MQTT-3.2.2-1], [MQTT5-3.2.2-2], [MQTT5-3.2.2-3].
                 session_present: resumed.is_some(),
                 assigned_client_id,
                 session_expiry_s,
             },
         });
+    }
+
+    /// Ends the link of a client because somebody wants it to end, with
+    /// [`ReasonCode::AdministrativeAction`] for example. As if the link had broken: its session
+    /// stays for as long as it may, and its will is published. `false` if it has no link.
+    pub fn end_client(&mut self, now: Now, client_id: &str, reason: ReasonCode) -> bool {
+        self.now = now;
+        let Some(key) = self.by_client_id.get(client_id).copied() else { return false };
+        let has_link = self.session(key).link.is_some();
+        self.cut_off(key, reason);
+        has_link
     }
 
     /// The client ends its link [MQTT-3.14.4-3]; should it not close its end, we do

@@ -84,8 +84,8 @@ impl Server {
         Some(0)
     }
 
-    /// The broker has ended a link: it is told so, if it can be, and closed.
-    fn close_link(&mut self, now: Now, link: LinkId, reason: ReasonCode) {
+    /// The broker, or a lack of memory, has ended a link: it is told so, if it can be, and closed.
+    pub(super) fn close_link(&mut self, now: Now, link: LinkId, reason: ReasonCode) {
         let Self { links, blocks, traffic, .. } = self;
         let key = token::key(link);
         let Some(tcp) = links.get_mut(key) else { return };

@@ -1,8 +1,10 @@
 //! Phase 1: what comes in.
 
 use broker_core::api::Incoming;
+use broker_core::auth::Gate;
 use broker_core::key::Key;
-use broker_core::mqtt::Received;
+use broker_core::mqtt::{PacketType, Received};
+use broker_core::reason::ReasonCode;
 use broker_core::time::Now;
 use tracing::{debug, info, warn};
 
@@ -167,7 +169,9 @@ impl Server {
         if self.broker.is_out_of_memory() {
             self.traffic.memory_closed += 1;
             warn!(%peer, "no memory for a large packet, connection closed");
-            self.lose_link(now, key);
+            let link = token::link_id(key);
+            self.broker.lost(now, link);
+            self.close_link(now, link, ReasonCode::QuotaExceeded);
         }
     }
 
@@ -195,7 +199,7 @@ impl Server {
         let octets_len = octets.len();
         let mut used = 0;
         while used < octets.len() {
-            let Self { links, broker, mqtt, blocks, traffic, .. } = self;
+            let Self { links, broker, mqtt, users, blocks, dirty, traffic, .. } = self;
             let Some(link) = links.get_mut(key) else { break };
             if link.state != LinkState::Open || !link.may_read() {
                 return Heard { used, is_all: false };
@@ -204,8 +208,10 @@ impl Server {
                 return Heard { used, is_all: false };
             }
             let TcpLink { conn, out, credit, peer, .. } = link;
+            let gate = Gate { authenticator: users, now: now.mono };
+            let waiting = out.len();
             let mut out = out.writer(blocks);
-            let received = conn.receive(mqtt, &octets[used..], &mut out, |incoming| {
+            let received = conn.receive_at(mqtt, gate, &octets[used..], &mut out, |incoming| {
                 if let Incoming::Connect(connect) = &incoming {
                     *credit = connect.credit;
                     info!(
@@ -224,7 +230,15 @@ impl Server {
                     traffic.received[kind as usize] += 1;
                     traffic.packet_bytes_max = traffic.packet_bytes_max.max(octets as u64);
                     broker.stats_mut().packets_received += 1;
-                    if link.is_unidentified {
+                    // A step of an authentication is answered by the connection itself.
+                    if link.out.len() > waiting {
+                        traffic.sent[PacketType::Auth as usize] += 1;
+                        broker.stats_mut().packets_sent += 1;
+                        if !core::mem::replace(&mut link.is_dirty, true) {
+                            dirty.push(key);
+                        }
+                    }
+                    if link.is_unidentified && !link.conn.is_authenticating() {
                         let took = now.mono - link.accepted_at;
                         traffic.connect_time_max = traffic.connect_time_max.max(took);
                         links.identified(key);

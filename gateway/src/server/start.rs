@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use broker_core::Broker;
+use broker_core::users::Users;
 use mio::{Interest, Poll};
 use signal_hook_mio::v1_0::Signals;
 use tracing::{debug, info, warn};
@@ -66,7 +67,8 @@ pub(super) fn start(config: &Config, log: Log) -> Result<Server, StartError> {
 
     let mut clock = Clock::new();
     let now = clock.now();
-    let seed = rand_seed().map_err(|error| machine(&error))?;
+    let seed = u64::from_ne_bytes(random().map_err(|error| machine(&error))?);
+    let secret = random().map_err(|error| machine(&error))?;
     let limits = settings::net(config, descriptors.soft);
     let sn_topic_ids_max = sn_settings.topic_ids_max;
     info!(
@@ -82,6 +84,7 @@ pub(super) fn start(config: &Config, log: Log) -> Result<Server, StartError> {
         sn: SnGateway::new(sn_settings, SN_LINKS, now, seed.rotate_left(32)),
         sn_topic_ids_max,
         mqtt: settings::mqtt(config),
+        users: Users::new(secret),
         limits,
         poll,
         signals,
@@ -199,9 +202,9 @@ fn machine(error: &io::Error) -> StartError {
     }
 }
 
-/// Randomness for hashers and message ids.
-fn rand_seed() -> io::Result<u64> {
-    let mut octets = [0; 8];
+/// Randomness for hashers, message ids and nonces.
+fn random<const LEN: usize>() -> io::Result<[u8; LEN]> {
+    let mut octets = [0; LEN];
     io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut octets)?;
-    Ok(u64::from_ne_bytes(octets))
+    Ok(octets)
 }
