@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::names::Topic;
 use super::problem::Problem;
 use super::setting::{At, Mistake, Word, choices, clip};
 use super::table::{Section, Table, settings};
 
 /// The `[[mqtt.share]]` tables of a file; each is a share name that is kept for good.
 const SHARES_MAX: usize = 1_024;
+
+/// Octets of a server reference that clients are told at most.
+const SERVER_REFERENCE_BYTES_MAX: usize = 1_024;
 
 choices! {
     /// A version of MQTT.
@@ -55,6 +59,8 @@ settings! {
         /// All topic names behind the aliases that one client has defined; with more it is
         /// disconnected.
         topic_alias_bytes: u32 = 65_535, 0..=16_777_216;
+        /// Topic aliases that are used towards a client of MQTT 5.0, if it takes as many; 0 = none.
+        outbound_alias_max: u16 = 32, 0..=65_535;
         /// The longest keep alive of a client of MQTT 5.0: one that wants a longer one, or none, is
         /// told this one (Server Keep Alive); 0 = any. Older clients cannot be told.
         keep_alive_max_s: u16 = 0, 0..=65_535;
@@ -65,6 +71,24 @@ settings! {
         /// A message that says that it is text (Payload Format Indicator 1) and is not UTF-8 is
         /// refused with 0x99, and so is a will.
         validate_payload_format: bool = false;
+        /// The highest QoS that is served (Maximum QoS), in publications, wills and subscriptions.
+        maximum_qos: u8 = 2, 0..=2;
+        /// Whether messages and wills may be retained (Retain Available).
+        retain_available: bool = true;
+        /// Whether filters may have wildcards (Wildcard Subscription Available).
+        wildcards_available: bool = true;
+        /// Whether subscriptions may have identifiers (Subscription Identifier Available).
+        subscription_ids_available: bool = true;
+        /// Whether subscriptions may be shared (Shared Subscription Available).
+        shared_available: bool = true;
+        /// What a client of MQTT 5.0 that asks for Response Information is told, followed by its
+        /// client id and a slash: a prefix for its response topics.
+        response_topics: Option<String> = None => "nothing is told";
+        /// Another server, `host` or `host:port`: every client of MQTT 5.0 is sent there (Server
+        /// Reference), every other one is refused.
+        server_reference: Option<String> = None => "none: clients are served";
+        /// Whether the other server is to be used for good (0x9D) or this time (0x9C).
+        server_moved: bool = false;
         /// How shared subscriptions choose among members that could take a message equally well:
         /// the one with the fewest messages that it has not acknowledged, one after the other, the
         /// same one for the same publisher, the same one for the same topic.
@@ -109,6 +133,44 @@ impl Word for ShareName {
     }
 }
 
+impl Word for String {
+    fn expected() -> String {
+        "a text".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Mistake> {
+        if text.is_empty() || text.contains('\0') {
+            let what = format!("\"{}\" tells nothing", clip(text));
+            return Err(Mistake::new(what, "write a text, or leave the key out"));
+        }
+        Ok(text.into())
+    }
+}
+
+impl MqttSettings {
+    /// Tells texts that cannot be what they are for.
+    fn check_texts(&self, table: &mut Table<'_>) {
+        if let (Some(at), Some(text)) = (table.given("response_topics"), &self.response_topics)
+            && let Err(Mistake { what, right }) = Topic::parse(text)
+        {
+            table.wrong(at, "response_topics", what, right);
+        }
+        let reference = self.server_reference.as_deref().unwrap_or_default();
+        table.conflict(
+            &["server_reference"],
+            reference.len() > SERVER_REFERENCE_BYTES_MAX,
+            format!("the reference has {} bytes", reference.len()),
+            format!("write at most {SERVER_REFERENCE_BYTES_MAX}"),
+        );
+        table.conflict(
+            &["server_moved"],
+            self.server_moved && self.server_reference.is_none(),
+            "no other server is named",
+            "write server_reference = \"HOST:PORT\" too",
+        );
+    }
+}
+
 /// Reads `[mqtt]` with the tables inside it.
 pub(super) fn read(
     mut table: Table<'_>,
@@ -121,6 +183,7 @@ pub(super) fn read(
         "nobody could connect",
         format!("write at least one of {}", MqttVersion::expected()),
     );
+    settings.check_texts(&mut table);
     let shares = shares(table.tables("share", "mqtt.share"), problems);
     problems.extend(table.finish());
     (settings, shares)

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use broker_core::api::{Overflow, QueueLimits};
+use broker_core::api::{Overflow, QoS, QueueLimits};
 use broker_core::limits::{BrokerConfig, Durability, Limits};
-use broker_core::mqtt::{self, Versions};
+use broker_core::mqtt::{self, Features, Redirect, Versions};
 use broker_core::share::{ShareStrategies, ShareStrategy};
 use broker_core::topic::{TopicBuf, TopicName};
 
@@ -66,6 +66,19 @@ pub(super) fn mqtt(config: &Config) -> mqtt::Settings {
         topic_alias_bytes_max: section.topic_alias_bytes as usize,
         keep_alive_max_s: NonZeroU16::new(section.keep_alive_max_s),
         session_expiry_s: section.kept_session_expiry_s.unwrap_or(u32::MAX),
+        outbound_alias_maximum: section.outbound_alias_max,
+        features: Features {
+            maximum_qos: QoS::from_u8(section.maximum_qos).expect("within its bounds"),
+            retain: section.retain_available,
+            wildcards: section.wildcards_available,
+            subscription_ids: section.subscription_ids_available,
+            shared: section.shared_available,
+        },
+        response_topics: section.response_topics.clone(),
+        redirect: section
+            .server_reference
+            .clone()
+            .map(|server| Redirect { is_permanent: section.server_moved, server }),
         queue: queue(config, limits.queue_messages, None),
     }
 }

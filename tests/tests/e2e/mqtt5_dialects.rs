@@ -303,3 +303,71 @@ fn the_terms_of_connack_are_those_of_the_configuration() {
     client.expect("E0 ?? 93 …");
     client.expect_closed();
 }
+
+/// [MQTT5-3.2.2-9], [MQTT5-3.2.2-14]: what is not served is told, and refused if it is asked for.
+#[test]
+fn what_the_configuration_takes_away_is_told() {
+    let gateway = Gateway::builder()
+        .text(
+            "[mqtt]\nmaximum_qos = 1\nretain_available = false\nwildcards_available = false\n\
+             subscription_ids_available = false\nshared_available = false",
+        )
+        .start();
+    let terms = ["24 01", "25 00", "28 00", "29 00", "2A 00"];
+    let check = |what: &str, reason: u8| {
+        let mut client = MqttClient::open(gateway.mqtt());
+        client.send_connect(&v5("c"));
+        let connack = client.receive();
+        for term in terms.map(octets) {
+            assert!(connack.windows(2).any(|part| part == term), "{term:02X?}: {connack:02X?}");
+        }
+        client.send(what);
+        client.expect(&format!("E0 ?? {reason:02X} …"));
+        client.expect_closed();
+    };
+    check("34 07 00 01 't' 00 01 00 'x'", 0x9B);
+    check("31 05 00 01 't' 00 'x'", 0x9A);
+    // The others are answers to one filter, or to one request.
+    let mut client = v5("c").connect(gateway.mqtt());
+    assert_eq!(client.subscribe("t", 2), 1);
+    let mut sensor = SnClient::connect(gateway.mqtt_sn(), "sensor");
+    assert_eq!(sensor.subscribe("t/#", 2).0, 2);
+}
+
+/// [MQTT5-3.2.2-16], [MQTT5-4.11.0-1]
+#[test]
+fn clients_are_sent_to_the_server_that_the_configuration_names() {
+    let gateway = Gateway::builder()
+        .text("[mqtt]\nserver_reference = \"b:1883\"\nserver_moved = true")
+        .start();
+    let mut new = MqttClient::open(gateway.mqtt());
+    new.send_connect(&v5("new"));
+    let connack = new.receive();
+    assert_eq!(connack[3], 0x9D);
+    let reference = octets("1C 00 06 'b:1883'");
+    assert!(connack.windows(reference.len()).any(|part| part == reference), "{connack:02X?}");
+    new.expect_closed();
+    let mut old = MqttClient::open(gateway.mqtt());
+    old.send_connect(&MqttClient::options("old"));
+    old.expect("20 02 00 03");
+}
+
+/// [MQTT5-3.1.2-26], [MQTT5-3.3.2-12]: names that come again are left out for who takes aliases.
+#[test]
+fn a_client_that_takes_aliases_is_told_each_name_once() {
+    let gateway = Gateway::start();
+    let mut thrifty = v5("thrifty").properties("22 00 05").connect(gateway.mqtt());
+    let mut other = v5("other").connect(gateway.mqtt());
+    thrifty.subscribe("t/#", 1);
+    other.subscribe("t/#", 1);
+    let mut publisher = MqttClient::connect(gateway.mqtt(), "publisher");
+    let mut names = Vec::new();
+    for number in 0..3 {
+        publisher.publish("t/long/name", number.to_string(), 1);
+        let message = thrifty.next_message();
+        message.assert_properties("23 00 01");
+        names.push(message.topic);
+        other.expect_message("t/long/name", &number.to_string(), 1).assert_properties("");
+    }
+    assert_eq!(names, ["t/long/name", "", ""]);
+}

@@ -62,3 +62,35 @@ fn groups_are_named_once_and_choose_by_a_known_strategy() {
         ],
     );
 }
+
+#[test]
+fn texts_that_cannot_be_what_they_are_for_are_told() {
+    let config = good(
+        "[mqtt]\nresponse_topics = \"answers\"\nserver_reference = \"b:1883\"\nserver_moved = true",
+    );
+    assert_eq!(config.mqtt.response_topics.as_deref(), Some("answers"));
+    assert_eq!(config.mqtt.server_reference.as_deref(), Some("b:1883"));
+    let wild = problems("[mqtt]\nresponse_topics = \"a/#\"");
+    assert!(wild.starts_with("gw.toml:2:19: mqtt.response_topics: "), "{wild}");
+    check(
+        "[mqtt]\nserver_reference = \"\"",
+        &[
+            "gw.toml:2:20: mqtt.server_reference: \"\" tells nothing",
+            "write a text, or leave the key out",
+        ],
+    );
+    check(
+        "[mqtt]\nserver_moved = true",
+        &[
+            "gw.toml:2:16: mqtt.server_moved: no other server is named",
+            "write server_reference = \"HOST:PORT\" too",
+        ],
+    );
+    check(
+        &format!("[mqtt]\nserver_reference = \"{}\"", "a".repeat(1_025)),
+        &[
+            "gw.toml:2:20: mqtt.server_reference: the reference has 1025 bytes",
+            "write at most 1024",
+        ],
+    );
+}
