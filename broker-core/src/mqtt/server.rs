@@ -1,8 +1,9 @@
 //! The server's end of one connection.
 //!
-//! CONNECT comes in → AUTH goes back and forth, if a method was named → CONNACK goes out → anything goes in both directions → a violation, or the
-//! broker, ends it, or the client leaves with DISCONNECT. What comes after that is ignored; what
-//! was asked before a DISCONNECT is still answered.
+//! CONNECT comes in → AUTH goes back and forth, if a method was named → CONNACK goes out → anything
+//! goes in both directions → a violation, or the broker, ends it, or the client leaves with
+//! DISCONNECT. What comes after that is ignored; what was asked before a DISCONNECT is still
+//! answered.
 
 mod authenticate;
 mod receive;

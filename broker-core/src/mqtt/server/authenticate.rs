@@ -86,8 +86,8 @@ impl ServerConn {
         Ok(())
     }
 
-    /// An AUTH of the client: a step of what is under way, or the beginning of another exchange on a
-    /// live connection. Everything else is out of order [MQTT5-4.12.0-3], [MQTT5-4.12.0-7].
+    /// An AUTH of the client: a step of what is under way, or the beginning of another exchange on
+    /// a live connection. Everything else is out of order [MQTT5-4.12.0-3], [MQTT5-4.12.0-7].
     pub(super) fn authenticate(
         &mut self,
         settings: &Settings,
