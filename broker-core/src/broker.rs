@@ -316,8 +316,8 @@ impl Broker {
     }
 
     /// A measure of the work done so far, in deliveries: publications cause as many as there are
-    /// sessions they go to, a subscription counts as one. Whoever reads from links may want to stop
-    /// after so many.
+    /// sessions they go to and some more if they are retained, a subscription counts as one.
+    /// Whoever reads from links may want to stop after so many.
     pub const fn work(&self) -> u64 {
         self.work
     }

@@ -4,8 +4,8 @@
 //! interned so that a child is found by two integers. Each node remembers the child that was found
 //! last: where there is only one, or where a topic comes again, comparing its text spares both
 //! look-ups. Matching walks all levels once, with a list of nodes in hand instead of recursion, so
-//! that neither depth nor a crowd of wildcards can exhaust the stack. Subscribing to a popular filter and leaving it are O(levels): who stands
-//! where in a node's list is known.
+//! that neither depth nor a crowd of wildcards can exhaust the stack. Subscribing to a popular
+//! filter and leaving it are O(levels): who stands where in a node's list is known.
 
 use crate::api::SubscriptionOptions;
 use crate::hash::{self, HashMap};

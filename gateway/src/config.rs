@@ -7,6 +7,7 @@
 
 mod address;
 mod listener;
+mod mqtt;
 mod names;
 mod problem;
 mod reference;
@@ -20,12 +21,13 @@ mod topics;
 mod users;
 mod yaml;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 pub use self::address::Group;
 pub use self::listener::{Listener, ListenerKind, SnListener, WsListener};
+pub use self::mqtt::{MqttSettings, MqttVersion, ShareChoice};
 pub use self::problem::{Place, Problem, Problems};
 pub(crate) use self::reference::limits_help;
 pub use self::sections::{
@@ -53,6 +55,10 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// Where clients are served: first MQTT, then MQTT-SN, then MQTT over WebSocket.
     pub listeners: Vec<Listener>,
+    /// `[mqtt]`: how MQTT is spoken.
+    pub mqtt: MqttSettings,
+    /// `[[mqtt.share]]`: how groups of shared subscriptions choose, by share name.
+    pub shares: BTreeMap<String, ShareChoice>,
     /// `[mqtt_sn]`: how MQTT-SN is spoken.
     pub mqtt_sn: SnSettings,
     /// `[[mqtt_sn.predefined]]` and the files: no id twice for a client, those for every client
@@ -151,6 +157,8 @@ impl Config {
         let queue_given = table.given("queue_messages").is_some();
         problems.extend(table.finish());
 
+        let (mqtt, shares) = mqtt::read(root.table("mqtt", "mqtt"), problems);
+
         let mut table = root.table("mqtt_sn", "mqtt_sn");
         let mqtt_sn = SnSettings::read(&mut table);
         mqtt_sn.check(&mut table, &limits, queue_given);
@@ -184,6 +192,8 @@ impl Config {
         Self {
             data_dir,
             listeners,
+            mqtt,
+            shares,
             mqtt_sn,
             predefined,
             forwarders,

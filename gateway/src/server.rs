@@ -23,6 +23,7 @@ mod stop;
 mod sys;
 mod tcp;
 mod token;
+mod turns;
 mod udp;
 mod websocket;
 mod write;
@@ -53,6 +54,7 @@ pub use start::StartError;
 use stop::Phase;
 use tcp::{Links, TcpLink};
 use token::Place;
+use turns::Turns;
 use udp::SnPort;
 
 /// Events taken from the kernel at once.
@@ -96,6 +98,7 @@ pub struct Server {
     /// Whether the broker had more to say than one turn hands on.
     has_more_outputs: bool,
     traffic: Traffic,
+    turns: Turns,
     log: Log,
 }
 
@@ -139,9 +142,6 @@ struct Traffic {
     /// The largest packet, and the longest time from accept to CONNECT.
     packet_bytes_max: u64,
     connect_time_max: Duration,
-    /// The longest turn so far, and since the last round of `$SYS`.
-    turn_max: Duration,
-    turn_max_recent: Duration,
 }
 
 impl Server {
@@ -190,8 +190,7 @@ impl Server {
             self.turn(now);
             self.log.sum_up();
             let took = begin.elapsed();
-            self.traffic.turn_max = self.traffic.turn_max.max(took);
-            self.traffic.turn_max_recent = self.traffic.turn_max_recent.max(took);
+            self.turns.count(took);
         }
         Ok(())
     }

@@ -4,6 +4,8 @@
 //! that the scenario itself is right, against Mosquitto. The other end is our own client, which
 //! speaks raw octets.
 
+pub mod v5;
+
 use std::net::SocketAddr;
 
 use crate::client::mqtt::MqttClient;
@@ -45,6 +47,37 @@ macro_rules! scenario_tests {
             #[test]
             fn finds_its_session_again() {
                 $check($library, scenario::kept_session);
+            }
+        }
+    )*};
+}
+
+/// The same for the scenarios of MQTT 5.0 in [`v5`].
+#[macro_export]
+macro_rules! scenario_tests_of_5 {
+    ($check:ident, $($module:ident: $library:expr,)*) => {$(
+        mod $module {
+            use super::*;
+            use $crate::scenario::v5;
+
+            #[test]
+            fn says_and_hears_every_property() {
+                $check($library, v5::properties);
+            }
+
+            #[test]
+            fn subscribes_with_options() {
+                $check($library, v5::options);
+            }
+
+            #[test]
+            fn shares_a_subscription() {
+                $check($library, v5::shared);
+            }
+
+            #[test]
+            fn hears_a_delayed_will() {
+                $check($library, v5::delayed_will);
             }
         }
     )*};

@@ -4,7 +4,7 @@ use super::Broker;
 use super::expire::Timer;
 use crate::api::{Publish, QoS};
 use crate::key::Key;
-use crate::limits::REPLAY_AHEAD;
+use crate::limits::{REPLAY_AHEAD, RETAIN_WORK};
 use crate::message::{MessageRef, NewMessage, Origin};
 use crate::property::{Properties, Property};
 use crate::reason::ReasonCode;
@@ -76,16 +76,15 @@ impl Broker {
     /// session for every group.
     pub(super) fn route(&mut self, new: &NewMessage<'_>) -> Routed {
         self.match_targets(new);
-        self.choose_members(new);
+        let unable_groups = self.choose_members(new);
         let sessions = self.targets.len();
         let is_own = new.topic.is_reserved();
         if !is_own && self.is_out_of_memory() && self.must_wait() {
             self.targets.clear();
             return Routed::OutOfMemory;
         }
-        let is_unmatched = sessions == 0;
-        if is_unmatched && !new.retain {
-            return Routed::Unmatched;
+        if sessions == 0 && !new.retain {
+            return if unable_groups == 0 { Routed::Unmatched } else { Routed::Full };
         }
         let message = self.messages.insert(new);
         let targets = core::mem::take(&mut self.targets);
@@ -251,6 +250,7 @@ impl Broker {
             self.unretain(topic);
             return;
         }
+        self.work += RETAIN_WORK;
         let limits = &self.config.limits;
         let size = self.messages.get(message).size() as u64;
         let old = self.retained.get(topic);

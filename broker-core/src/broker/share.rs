@@ -61,10 +61,11 @@ impl Broker {
 
     /// Chooses the member of each group that matched, to be sent the message with the QoS that it
     /// was granted [MQTT5-4.8.2-3]. It is a copy for itself, with the identifier of that
-    /// subscription alone [MQTT5-3.3.4-5].
-    pub(super) fn choose_members(&mut self, new: &NewMessage<'_>) {
+    /// subscription alone [MQTT5-3.3.4-5]. Returns how many groups have none that could take the
+    /// message.
+    pub(super) fn choose_members(&mut self, new: &NewMessage<'_>) -> usize {
         if self.matched_shares.is_empty() {
-            return;
+            return 0;
         }
         let publisher = match new.origin {
             Origin::Session(key) => u64::from(key.index()),
@@ -73,6 +74,7 @@ impl Broker {
         let topic = self.by_client_id.hasher().hash_one(new.topic.as_str());
         let size = new.topic.as_str().len() + new.payload.as_octets().len();
         let shares = core::mem::take(&mut self.matched_shares);
+        let mut unable = 0;
         for share in &shares {
             let sessions = &self.sessions;
             let chosen = self.shares.choose(*share, publisher, topic, |member| {
@@ -87,11 +89,13 @@ impl Broker {
                     ids: IdSet::one(identifier),
                     share: *share,
                 }),
-                None => self.stats.dropped_unshared += 1,
+                None => unable += 1,
             }
         }
+        self.stats.dropped_unshared += unable as u64;
         self.matched_shares = shares;
         self.matched_shares.clear();
+        unable
     }
 
     /// Gives a message of a group to another member that is at least that able; `false` if there is

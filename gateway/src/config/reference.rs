@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+use super::mqtt::{MqttSettings, ShareKeys};
 use super::problem::Source;
 use super::sections::{
     ClientKeys, ForwarderKeys, Limits, ListenerKeys, LogSettings, PredefinedKeys, RootKeys,
@@ -33,6 +34,8 @@ pub(super) fn sections() -> Vec<SectionKeys> {
     vec![
         read("", &[keys::<RootKeys>]),
         read("[[listener]]", &[keys::<ListenerKeys>]),
+        read("[mqtt]", &[keys::<MqttSettings>]),
+        read("[[mqtt.share]]", &[keys::<ShareKeys>]),
         read("[mqtt_sn]", &[keys::<SnSettings>, keys::<TopicFileKeys>]),
         read("[[mqtt_sn.predefined]]", &[keys::<PredefinedKeys>]),
         read("[[mqtt_sn.forwarder]]", &[keys::<ForwarderKeys>]),

@@ -217,7 +217,8 @@ settings! {
         queue_bytes: u64 = MIB.max(packet_bytes.into())
             => "`1048576`, or `packet_bytes` if that is more", 256..=TIB;
         /// What happens to a message that does not fit: it is dropped, the oldest are dropped, or
-        /// the client is disconnected. Each is counted.
+        /// the client is disconnected. Each is counted. A publisher of MQTT 5.0 at QoS 1 or 2 is
+        /// told 0x97 when nobody who subscribed had room.
         queue_overflow: QueueOverflow = QueueOverflow::RejectNew => "`\"reject-new\"`";
         /// QoS 1 and 2 messages on their way to one MQTT client; an MQTT-SN client has one.
         inflight: u16 = 20, 1..=65_535;

@@ -2,6 +2,7 @@
 
 mod keys;
 mod listeners;
+mod mqtt;
 
 use proptest::collection::vec;
 use proptest::prelude::*;

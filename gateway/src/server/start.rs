@@ -15,6 +15,7 @@ use super::clock::Clock;
 use super::stop::{self, Phase};
 use super::tcp::Links;
 use super::token::{self, Place, SN_LINKS};
+use super::turns::Turns;
 use super::udp::SnPort;
 use super::{Listener, READ_BYTES, Server, Traffic, settings};
 use crate::config::{self, Config, ListenerKind, SnListener};
@@ -107,6 +108,7 @@ pub(super) fn start(config: &Config, log: Log) -> Result<Server, StartError> {
         phase: Phase::Serving,
         has_more_outputs: false,
         traffic: Traffic::default(),
+        turns: Turns::default(),
         log,
     })
 }

@@ -45,10 +45,6 @@ impl Server {
         let descriptors: u64 = listeners.iter().map(|listener| listener.port.stats().refused).sum();
         say("connections/refused_descriptors", descriptors);
         say("log/lines_left_out", log.lines_left_out());
-        let micros =
-            |duration: std::time::Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        say("loop/turn_max_us", micros(traffic.turn_max));
-        say("loop/turn_max_recent_us", micros(core::mem::take(&mut traffic.turn_max_recent)));
         for (kind, name) in PACKETS {
             say(&format!("mqtt/{name}/received"), traffic.received[kind as usize]);
             say(&format!("mqtt/{name}/sent"), traffic.sent[kind as usize]);
@@ -66,6 +62,7 @@ impl Server {
         }
         say("mqtt-sn/datagrams/lost_in_kernel", lost_in_kernel);
         say("mqtt-sn/datagrams/unsent", unsent);
+        self.turns.publish(&mut self.broker);
         let (stats, usage) = (*self.sn.stats(), self.sn.usage());
         publish_sn(&mut self.broker, &stats, &usage);
         self.publish_limits(&usage);

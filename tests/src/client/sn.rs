@@ -553,7 +553,7 @@ impl SnClient {
             _ => self.trace.fail("a kind of topic id that exists", "the reserved one"),
         };
         let (qos, retain, dup) = (flags >> 5 & 3, flags & RETAIN != 0, flags & DUP != 0);
-        Message { topic, payload: rest[5..].to_vec(), qos, retain, dup, id }
+        Message { topic, payload: rest[5..].to_vec(), qos, retain, dup, id, properties: Vec::new() }
     }
 
     #[track_caller]

@@ -17,21 +17,30 @@ use crate::repository;
 pub enum Library {
     /// `paho-mqtt` from PyPI.
     PahoMqtt,
+    /// The same with MQTT 5.0.
+    PahoMqtt5,
+    /// `aiomqtt` from PyPI, with MQTT 5.0.
+    Aiomqtt5,
     /// `mqtt` from npm.
     MqttJs,
+    /// The same with MQTT 5.0.
+    MqttJs5,
     /// `mqtt-sn-12` from PyPI.
     MqttSn12,
     /// `paho-mqtt` over WebSocket. It connects there, whatever address a scenario has for others.
     PahoMqttWs(SocketAddr),
     /// `mqtt` from npm over WebSocket, likewise.
     MqttJsWs(SocketAddr),
+    /// The same with MQTT 5.0.
+    MqttJs5Ws(SocketAddr),
 }
 
 impl Library {
     fn name(self) -> &'static str {
         match self {
-            Self::PahoMqtt | Self::PahoMqttWs(_) => "paho-mqtt (PyPI)",
-            Self::MqttJs | Self::MqttJsWs(_) => "mqtt (npm)",
+            Self::PahoMqtt | Self::PahoMqtt5 | Self::PahoMqttWs(_) => "paho-mqtt (PyPI)",
+            Self::Aiomqtt5 => "aiomqtt (PyPI)",
+            Self::MqttJs | Self::MqttJs5 | Self::MqttJsWs(_) | Self::MqttJs5Ws(_) => "mqtt (npm)",
             Self::MqttSn12 => "mqtt-sn-12 (PyPI)",
         }
     }
@@ -39,42 +48,47 @@ impl Library {
     /// Where it connects, if that is its own choice.
     fn server(self) -> Option<SocketAddr> {
         match self {
-            Self::PahoMqttWs(server) | Self::MqttJsWs(server) => Some(server),
-            Self::PahoMqtt | Self::MqttJs | Self::MqttSn12 => None,
+            Self::PahoMqttWs(server) | Self::MqttJsWs(server) | Self::MqttJs5Ws(server) => {
+                Some(server)
+            }
+            Self::PahoMqtt
+            | Self::PahoMqtt5
+            | Self::Aiomqtt5
+            | Self::MqttJs
+            | Self::MqttJs5
+            | Self::MqttSn12 => None,
         }
     }
 
     /// The command that runs its driver, if the library is there.
     fn command(self) -> Option<Command> {
         let driver = |file: &str| repository::path("tests/clients").join(file);
-        match self {
-            Self::PahoMqtt => {
-                let mut command = Command::new(python_with("paho.mqtt.client")?);
-                command.arg(driver("paho_mqtt.py"));
-                Some(command)
+        let python = |module: &str, file: &str| {
+            let mut command = Command::new(python_with(module)?);
+            command.arg(driver(file));
+            Some(command)
+        };
+        let mut command = match self {
+            Self::PahoMqtt | Self::PahoMqtt5 | Self::PahoMqttWs(_) => {
+                python("paho.mqtt.client", "paho_mqtt.py")?
             }
-            Self::MqttSn12 => {
-                let mut command = Command::new(python_with("mqttsn12.packets")?);
-                command.arg(driver("mqtt_sn_12.py"));
-                Some(command)
-            }
-            Self::MqttJs => {
+            Self::Aiomqtt5 => python("aiomqtt", "aiomqtt_5.py")?,
+            Self::MqttSn12 => python("mqttsn12.packets", "mqtt_sn_12.py")?,
+            Self::MqttJs | Self::MqttJs5 | Self::MqttJsWs(_) | Self::MqttJs5Ws(_) => {
                 let modules = clients_dir().join("node_modules");
                 let mut command = Command::new(program("node")?);
                 command.arg(driver("mqttjs.mjs")).env("NODE_PATH", &modules);
-                modules.join("mqtt").is_dir().then_some(command)
+                modules.join("mqtt").is_dir().then_some(command)?
             }
-            Self::PahoMqttWs(_) => over_websocket(Self::PahoMqtt),
-            Self::MqttJsWs(_) => over_websocket(Self::MqttJs),
+        };
+        if matches!(self, Self::PahoMqtt5 | Self::MqttJs5 | Self::MqttJs5Ws(_)) {
+            command.arg("5");
         }
+        if self.server().is_some() {
+            command.arg("websocket");
+        }
+        Some(command)
     }
-}
-
-/// The command of a driver that connects over WebSocket.
-fn over_websocket(library: Library) -> Option<Command> {
-    let mut command = library.command()?;
-    command.arg("websocket");
-    Some(command)
 }
 
 /// How a foreign client connects.
@@ -195,10 +209,16 @@ impl Driver {
         }
     }
 
-    /// Skips lines until one begins with `start`.
+    /// Skips lines until one begins with `start`; messages among them are kept.
     #[track_caller]
     fn wait_for(&mut self, start: &str) {
-        while !self.next_line(start).starts_with(start) {}
+        loop {
+            let line = self.next_line(start);
+            if line.starts_with(start) {
+                return;
+            }
+            self.take_message(&line);
+        }
     }
 
     /// The next application message. Lines that a chatty tool prints between are skipped.
@@ -292,14 +312,15 @@ fn mosquitto_tool(name: &str, server: SocketAddr) -> Option<Command> {
     Some(command)
 }
 
-/// Reads `message TOPIC QOS RETAIN DUP PAYLOAD`.
+/// Reads `message TOPIC QOS RETAIN DUP PAYLOAD`, and perhaps the word of its properties.
 fn parse_message(line: &str) -> Option<Message> {
     let mut words = line.strip_prefix("message ")?.split(' ');
     let topic = words.next()?.to_owned();
     let qos = words.next()?.parse().ok()?;
     let (retain, dup) = (words.next()? == "1", words.next()? == "1");
     let payload = from_hex(words.next()?)?;
-    Some(Message { topic, payload, qos, retain, dup, id: 0 })
+    let properties = words.next().unwrap_or("-").into();
+    Some(Message { topic, payload, qos, retain, dup, id: 0, properties })
 }
 
 fn to_hex(payload: &[u8]) -> String {

@@ -19,3 +19,22 @@ system_tests::scenario_tests! {
     paho_mqtt: Library::PahoMqttWs,
     mqtt_js: Library::MqttJsWs,
 }
+
+/// With MQTT 5.0.
+mod v5 {
+    use super::*;
+
+    mod as_ever {
+        use super::*;
+
+        system_tests::scenario_tests! {
+            check,
+            mqtt_js: Library::MqttJs5Ws,
+        }
+    }
+
+    system_tests::scenario_tests_of_5! {
+        check,
+        mqtt_js: Library::MqttJs5Ws,
+    }
+}

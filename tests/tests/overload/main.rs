@@ -8,6 +8,7 @@ mod connections;
 mod crowd;
 mod datagrams;
 mod floods;
+mod mqtt5;
 mod readers;
 mod requests;
 mod streams;
