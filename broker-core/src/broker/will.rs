@@ -109,8 +109,9 @@ impl Broker {
 
     /// Publishes a delayed will at once, as its session ends.
     pub(super) fn release_delayed_will(&mut self, key: Key<Session>) {
-        let is_delayed = self.session(key).will.as_ref().is_some_and(|will| will.timer.is_some());
-        if is_delayed {
+        let timer = self.session(key).will.as_mut().and_then(|will| will.timer.take());
+        if let Some(timer) = timer {
+            self.timers.cancel(timer);
             self.make_will_due(key);
         }
     }

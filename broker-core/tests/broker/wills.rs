@@ -202,3 +202,17 @@ fn a_reader_that_does_not_keep_up_holds_wills_back_for_a_while_and_not_for_ever(
     assert_eq!(bench.broker.stats().wills_published, 2_000);
     assert_eq!(bench.broker.stats().dropped_queue_full, 2_000 - 1_000 - 20);
 }
+
+/// [MQTT-3.1.3-9]
+#[test]
+fn a_delayed_will_whose_session_ended_is_published_once() {
+    let (mut bench, watcher) = watched();
+    let how = How { will: WILL.will, will_delay_s: 5, ..PERSISTENT };
+    let link = bench.join("c", &how);
+    bench.lose(link);
+    bench.expect(watcher, &[]);
+    bench.join("c", &CLEAN);
+    bench.expect(watcher, &["w gone q0"]);
+    bench.pass(10_000);
+    bench.expect(watcher, &[]);
+}
