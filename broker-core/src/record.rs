@@ -381,7 +381,9 @@ impl WindowRecord {
     }
 
     pub(crate) fn read(mut value: Reader<'_>) -> Option<Self> {
-        Some(Self { last_id: value.u16()?, delivery: value.u64()? })
+        let last_id = value.u16()?;
+        let delivery = value.u64().filter(|number| *number < NUMBER_END)?;
+        Some(Self { last_id, delivery })
     }
 }
 

@@ -197,8 +197,10 @@ impl Session {
             return None;
         }
         // What was accepted after a subscription comes behind all that was retained before it, or
-        // an old value would take the place of a new one [MQTT-4.6.0-6].
+        // an old value would take the place of a new one [MQTT-4.6.0-6]. While no more is looked up
+        // there is nothing to wait for: some of that is in front anyway.
         if let Some(replay) = self.replays.first()
+            && self.queue.replayed() < REPLAY_AHEAD
             && store.get(entry.message).sequence() >= replay.before
         {
             return None;

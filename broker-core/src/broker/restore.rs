@@ -374,6 +374,8 @@ impl Broker {
     ) -> Option<Taken> {
         let number = record::session_number(number)?;
         let record = WindowRecord::read(value)?;
+        // Later deliveries have higher numbers, even if that one is gone.
+        self.count_number(record.delivery);
         let Some(key) = restoring.session(number) else { return Some(Taken::Dangling) };
         restoring.windows.push((key, record));
         Some(Taken::Yes)
