@@ -2,7 +2,8 @@
 //!
 //! A *link* is one client's connection, whatever its wire: MQTT over TCP, MQTT-SN over UDP, a
 //! bridge. It says [`Incoming`] and hears [`Outgoing`]; the dialects translate between these and
-//! octets, and nothing is re-encoded between dialects.
+//! octets, and nothing is re-encoded between dialects. What the vocabulary means is the same for
+//! all of them (SN-030).
 
 use core::fmt;
 use core::time::Duration;
@@ -316,7 +317,7 @@ pub struct SubscribeRequest<'a> {
 pub struct SubscriptionOptions {
     /// The highest QoS of deliveries.
     pub qos: QoS,
-    /// Not what the client published itself [MQTT-3.8.3-3].
+    /// Not what the client published itself [MQTT5-3.8.3-3].
     pub no_local: bool,
     /// Deliveries keep the RETAIN flag of the publication [MQTT5-3.3.1-13].
     pub retain_as_published: bool,
@@ -328,12 +329,12 @@ pub struct SubscriptionOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum RetainHandling {
-    /// At every SUBSCRIBE [MQTT-3.3.1-9].
+    /// At every SUBSCRIBE [MQTT5-3.3.1-9].
     #[default]
     Always = 0,
-    /// Only if the subscription did not exist [MQTT-3.3.1-10].
+    /// Only if the subscription did not exist [MQTT5-3.3.1-10].
     IfNew = 1,
-    /// Never [MQTT-3.3.1-11].
+    /// Never [MQTT5-3.3.1-11].
     Never = 2,
 }
 

@@ -322,8 +322,9 @@ impl Broker {
         timers.into_iter().chain(wills).min()
     }
 
-    /// The next thing to be done: answers first, then messages for links with credit. What it
-    /// borrows is let go at the next call.
+    /// The next thing to be done: answers first, which need no credit [MQTT5-3.3.4-10],
+    /// [MQTT5-4.9.0-3], then messages for links with credit. What it borrows is let go at the next
+    /// call.
     ///
     /// May be stopped at any point; nothing is lost and the order on each link is kept. Each call
     /// does a bounded amount of work, so `None` means "nothing now": [`Broker::next_timeout`] tells
@@ -351,8 +352,8 @@ impl Broker {
     }
 
     /// A measure of the work done so far, in deliveries: publications cause as many as there are
-    /// sessions they go to, a subscription counts as one. Whoever reads from links may want to stop
-    /// after so many.
+    /// sessions they go to and some more if they are retained, a subscription counts as one.
+    /// Whoever reads from links may want to stop after so many.
     pub const fn work(&self) -> u64 {
         self.work
     }

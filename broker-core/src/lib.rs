@@ -3,6 +3,7 @@
 //! [`Broker`] owns all truth: sessions, subscriptions, messages, retained messages, wills. It knows
 //! no socket, file, thread or clock; whoever drives it brings those and says what time it is. So
 //! the same code serves sensors in production, a million of them in a simulation, and the fuzzer.
+//! Who talks to it needs nothing beyond the standards [MQTT-7.0.0-2].
 //!
 //! # The contract
 //!
@@ -105,11 +106,13 @@
 //! | [`journal`], `record` | what survives a restart, as octets |
 //! | [`message`], [`property`], [`reason`] | what is carried |
 //! | [`mqtt`] | the wire of MQTT 3.1, 3.1.1 and 5.0 |
+//! | [`auth`], [`users`], [`scram`] | who may come in |
 //! | [`limits`], [`stats`] | every bound, every counter |
 //! | [`time`], [`timer`], [`key`], [`hash`] | tools |
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod auth;
 mod broker;
 pub mod hash;
 pub mod journal;
@@ -121,6 +124,7 @@ pub mod property;
 pub mod reason;
 mod record;
 mod retained;
+pub mod scram;
 mod session;
 pub mod share;
 pub mod stats;
@@ -129,5 +133,6 @@ pub mod time;
 pub mod timer;
 pub mod topic;
 mod trie;
+pub mod users;
 
 pub use broker::{Broker, RestoreError, RestoreReport, SnapshotCursor};

@@ -87,6 +87,10 @@ impl Default for Limits {
 /// timers looked at: about a millisecond.
 pub(crate) const TIMEOUT_STEPS: u32 = 512;
 
+/// What it costs to find the place of a retained message among all others and to keep it, in
+/// deliveries.
+pub(crate) const RETAIN_WORK: u64 = 16;
+
 /// Retained topics that one call of [`Broker::poll_output`](crate::Broker::poll_output) looks at.
 pub(crate) const REPLAY_STEPS: u32 = 512;
 

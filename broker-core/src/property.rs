@@ -53,7 +53,8 @@ pub enum Property<'a> {
     MaximumQos(u8),
     /// 0x25: 0 or 1.
     RetainAvailable(u8),
-    /// 0x26: the only one that may be repeated everywhere; order is kept.
+    /// 0x26: the only one that may be repeated everywhere; order is kept. Both halves are strings
+    /// [MQTT5-1.5.7-1].
     UserProperty(&'a str, &'a str),
     /// 0x27: octets, at least 1.
     MaximumPacketSize(u32),

@@ -11,7 +11,8 @@
 //!                                 queue: messages 4, QoS 0 messages 4, octets 8 · client id
 //! 3 subscription  its own         options 1 · session 4 · identifier 4 · filter
 //! 4 delivery      its own         flags 1 · session 4 · packet id 2 · message 8 ·
-//!                                 share 8, if it came by one · identifiers, 4 each
+//!                                 share 8, if it came by one ·
+//!                                 ahead of 8, if it is looked up and waits · identifiers, 4 each
 //! 5 replay        subscription    QoS 1 · identifier 4 · before 8 · has begun 1 · next key
 //! 6 received      session << 16 | packet id
 //! 7 window        session         last packet id 2 · last delivery 8
@@ -21,8 +22,9 @@
 //! texts           topic length 2 · properties length 4 · topic · properties · payload
 //! ```
 //!
-//! Deliveries are numbered in the order in which they were queued. A table refers only to tables in
-//! front of it.
+//! Deliveries in flight are numbered in the order of sending, those that wait in the order in which
+//! they were queued; but retained messages that were looked up wait in front of the delivery with a
+//! number that they name, and of all later ones. A table refers only to tables in front of it.
 
 use crate::api::SubscriptionOptions;
 use crate::api::{Dialect, Overflow, PacketId, QoS, QueueLimits, RetainHandling};
@@ -275,19 +277,32 @@ pub(crate) struct DeliveryRecord {
     pub(crate) message: u64,
     /// The number of the shared subscription that it came by; 0: none.
     pub(crate) share: u64,
+    /// Set for a retained message that was looked up and waits: it does so in front of the
+    /// deliveries from this number on.
+    pub(crate) ahead_of: Option<u64>,
 }
 
 impl DeliveryRecord {
     /// Identifiers of subscriptions go behind it.
     pub(crate) fn write(&self, into: &mut Vec<u8>, identifiers: &[u32]) {
         let is_shared = u8::from(self.share != 0);
+        let is_ahead = u8::from(self.ahead_of.is_some());
         let progress = self.progress as u8;
-        into.push(self.qos as u8 | u8::from(self.retain) << 2 | progress << 3 | is_shared << 5);
+        into.push(
+            self.qos as u8
+                | u8::from(self.retain) << 2
+                | progress << 3
+                | is_shared << 5
+                | is_ahead << 6,
+        );
         into.extend_from_slice(&self.session.to_le_bytes());
         into.extend_from_slice(&self.id.0.to_le_bytes());
         into.extend_from_slice(&self.message.to_le_bytes());
         if self.share != 0 {
             into.extend_from_slice(&self.share.to_le_bytes());
+        }
+        if let Some(ahead_of) = self.ahead_of {
+            into.extend_from_slice(&ahead_of.to_le_bytes());
         }
         for identifier in identifiers {
             into.extend_from_slice(&identifier.to_le_bytes());
@@ -300,6 +315,7 @@ impl DeliveryRecord {
         let (session, id) = (value.u32()?, PacketId(value.u16()?));
         let message = value.u64()?;
         let share = if flags & 32 != 0 { value.u64()? } else { 0 };
+        let ahead_of = if flags & 64 != 0 { Some(value.u64()?) } else { None };
         let qos = QoS::from_u8(flags & 3)?;
         let progress = match (flags >> 3 & 3, qos) {
             (0, QoS::AtLeastOnce | QoS::ExactlyOnce) => Progress::Queued,
@@ -308,7 +324,8 @@ impl DeliveryRecord {
             (3, QoS::ExactlyOnce) => Progress::Released,
             _ => return None,
         };
-        if (progress == Progress::Queued) != (id.0 == 0) {
+        let waits = progress == Progress::Queued;
+        if waits != (id.0 == 0) || ahead_of.is_some() && !waits {
             return None;
         }
         let mut identifiers = Vec::new();
@@ -316,7 +333,7 @@ impl DeliveryRecord {
             identifiers.push(value.u32().filter(|id| *id != 0 && is_identifier(*id))?);
         }
         let retain = flags & 4 != 0;
-        Some((Self { session, qos, retain, progress, id, message, share }, identifiers))
+        Some((Self { session, qos, retain, progress, id, message, share, ahead_of }, identifiers))
     }
 }
 
@@ -364,7 +381,9 @@ impl WindowRecord {
     }
 
     pub(crate) fn read(mut value: Reader<'_>) -> Option<Self> {
-        Some(Self { last_id: value.u16()?, delivery: value.u64()? })
+        let last_id = value.u16()?;
+        let delivery = value.u64().filter(|number| *number < NUMBER_END)?;
+        Some(Self { last_id, delivery })
     }
 }
 

@@ -120,8 +120,8 @@ impl Shares {
         self.by_name.get(&(node, Box::from(name))).copied()
     }
 
-    /// Takes a session into a group, which is made if it is not there. Returns the group, whether it
-    /// is new, and whether the session is.
+    /// Takes a session into a group, which is made if it is not there. Returns the group, whether
+    /// it is new, and whether the session is.
     pub(crate) fn join(
         &mut self,
         node: NodeId,
@@ -175,8 +175,8 @@ impl Shares {
     }
 
     /// The member that gets the next message of a group. `stick_to` is a hash of what the strategy
-    /// is about; `ability` tells how well a session could take the message, and `None` from it stands
-    /// for a session that must not get it.
+    /// is about; `ability` tells how well a session could take the message, and `None` from it
+    /// stands for a session that must not get it.
     pub(crate) fn choose(
         &mut self,
         id: ShareId,

@@ -63,8 +63,8 @@ pub struct Stats {
     pub dropped_unsendable: u64,
     /// Messages of shared subscriptions that no member could take.
     pub dropped_unshared: u64,
-    /// Messages of shared subscriptions that were handed on from one member to another. None of them
-    /// is lost.
+    /// Messages of shared subscriptions that were handed on from one member to another. None of
+    /// them is lost.
     pub handed_on: u64,
     /// Messages that waited in a session when it ended.
     pub dropped_session_end: u64,
@@ -94,6 +94,8 @@ pub struct HighWater {
     pub received_ids: usize,
     /// Subscriptions.
     pub filters: usize,
+    /// Seconds for which its session may outlive its link.
+    pub session_expiry_s: u32,
 }
 
 impl Stats {

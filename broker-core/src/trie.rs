@@ -1,10 +1,11 @@
 //! The subscription trie.
 //!
 //! One node per level of a filter, with slots of their own for `+` and `#`; literal levels are
-//! interned so that a child is found by two integers. Matching walks all levels once, with a list
-//! of nodes in hand instead of recursion, so that neither depth nor a crowd of wildcards can
-//! exhaust the stack. Subscribing to a popular filter and leaving it are O(levels): who stands
-//! where in a node's list is known.
+//! interned so that a child is found by two integers. Each node remembers the child that was found
+//! last: where there is only one, or where a topic comes again, comparing its text spares both
+//! look-ups. Matching walks all levels once, with a list of nodes in hand instead of recursion, so
+//! that neither depth nor a crowd of wildcards can exhaust the stack. Subscribing to a popular
+//! filter and leaving it are O(levels): who stands where in a node's list is known.
 
 use crate::api::SubscriptionOptions;
 use crate::hash::{self, HashMap};
@@ -59,6 +60,8 @@ struct Node {
     hash: NodeId,
     /// Literal children; `+` and `#` are not counted.
     literals: u32,
+    /// The one of them that was found last, if it is still there.
+    recent: NodeId,
     subscribers: Vec<Subscriber>,
     /// Groups that share this filter.
     shares: Vec<ShareId>,
@@ -72,6 +75,7 @@ impl Node {
             plus: NO_NODE,
             hash: NO_NODE,
             literals: 0,
+            recent: NO_NODE,
             subscribers: Vec::new(),
             shares: Vec::new(),
         }
@@ -294,7 +298,7 @@ impl Trie {
         // A wildcard in the first level does not reach the server's own topics [MQTT-4.7.2-1].
         let mut wildcards = !topic.is_reserved();
         for level in topic.levels() {
-            let literal = self.levels.find(level);
+            let mut literal = None;
             below.clear();
             for node in &here {
                 let Node { plus, hash, literals, .. } = self.nodes[node.0 as usize];
@@ -304,11 +308,8 @@ impl Trie {
                 if wildcards && plus != NO_NODE {
                     below.push(plus);
                 }
-                if let Some(literal) = literal
-                    && literals > 0
-                    && let Some(child) = self.children.get(&(*node, literal))
-                {
-                    below.push(*child);
+                if literals > 0 {
+                    below.extend(self.match_literal(*node, level, &mut literal));
                 }
             }
             core::mem::swap(&mut here, &mut below);
@@ -327,6 +328,33 @@ impl Trie {
         }
         self.frontier = here;
         self.next_frontier = below;
+    }
+
+    /// The child of `parent` for a level of a topic. `literal` is the level's number: `None` while
+    /// nobody has asked for it, `Some(None)` if it has none.
+    #[inline]
+    fn match_literal(
+        &mut self,
+        parent: NodeId,
+        level: &str,
+        literal: &mut Option<Option<LevelId>>,
+    ) -> Option<NodeId> {
+        let recent = self.nodes[parent.0 as usize].recent;
+        if recent != NO_NODE && self.literal(recent) == level {
+            return Some(recent);
+        }
+        let literal = (*literal.get_or_insert_with(|| self.levels.find(level)))?;
+        let child = *self.children.get(&(parent, literal))?;
+        self.nodes[parent.0 as usize].recent = child;
+        Some(child)
+    }
+
+    /// The text of the level that a literal child stands for.
+    fn literal(&self, child: NodeId) -> &str {
+        match self.nodes[child.0 as usize].edge {
+            Edge::Literal(level) => &self.levels.texts[level.0 as usize].0,
+            Edge::Root | Edge::Plus | Edge::Hash => unreachable!("a literal child"),
+        }
     }
 
     fn wildcard_child(&mut self, parent: NodeId, edge: Edge) -> NodeId {
@@ -375,6 +403,9 @@ impl Trie {
                 Edge::Hash => slots.hash = NO_NODE,
                 Edge::Literal(level) => {
                     slots.literals -= 1;
+                    if slots.recent == node {
+                        slots.recent = NO_NODE;
+                    }
                     self.children.remove(&(parent, level));
                     self.levels.release(level);
                 }
@@ -484,8 +515,8 @@ mod tests {
     }
 
     proptest! {
-        /// After any subscriptions and withdrawals the trie finds exactly whom the plain
-        /// definition of matching finds.
+        /// After every subscription and withdrawal the trie finds exactly whom the plain definition
+        /// of matching finds.
         #[test]
         fn the_trie_agrees_with_the_definition(
             ops in prop::collection::vec((filter_text(), 0_u32..4, any::<bool>()), 1..60),
@@ -493,7 +524,7 @@ mod tests {
         ) {
             let mut trie = Trie::new(7);
             let mut model = std::collections::BTreeSet::new();
-            for (text, index, add) in &ops {
+            for (step, (text, index, add)) in ops.iter().enumerate() {
                 if *add {
                     let (_, new) = trie.subscribe(filter(text), subscriber(*index));
                     prop_assert_eq!(new, model.insert((text.as_str(), *index)));
@@ -503,9 +534,8 @@ mod tests {
                         .is_some_and(|node| trie.unsubscribe(node, session(*index)));
                     prop_assert_eq!(removed, model.remove(&(text.as_str(), *index)));
                 }
-            }
-            prop_assert_eq!(trie.len(), model.len());
-            for topic in &topics {
+                prop_assert_eq!(trie.len(), model.len());
+                let topic = &topics[step % topics.len()];
                 let name = TopicName::new(topic).expect("a good name");
                 let mut expect: Vec<_> = model
                     .iter()

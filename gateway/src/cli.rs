@@ -47,6 +47,10 @@ pub struct CliArgs {
     #[arg(long = "mqtt-sn", value_name = "ADDR")]
     pub mqtt_sn: Vec<String>,
 
+    /// Serve MQTT over WebSocket on ADDR, instead of where the file says; may be repeated
+    #[arg(long, value_name = "ADDR")]
+    pub ws: Vec<String>,
+
     /// Keep what outlives the process in DIR
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,

@@ -7,6 +7,7 @@
 
 mod address;
 mod listener;
+mod mqtt;
 mod names;
 mod problem;
 mod reference;
@@ -18,14 +19,16 @@ mod table;
 mod tests;
 mod topic_file;
 mod topics;
+mod users;
 mod yaml;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 pub use self::address::Group;
-pub use self::listener::{Listener, ListenerKind, SnListener};
+pub use self::listener::{Listener, ListenerKind, SnListener, WsListener};
+pub use self::mqtt::{MqttSettings, MqttVersion, ShareChoice};
 pub use self::problem::{Place, Problem, Problems};
 pub(crate) use self::reference::limits_help;
 pub use self::sections::{
@@ -33,6 +36,7 @@ pub use self::sections::{
 };
 pub use self::storage::{Durability, Storage};
 pub use self::topics::PredefinedTopic;
+pub use self::users::{UserSecret, UserSettings};
 pub use crate::sn::Network;
 
 use self::listener::Kind;
@@ -59,8 +63,12 @@ pub struct Config {
     pub is_trial: bool,
     /// Whether what can be read of a damaged store is to be used.
     pub recover: bool,
-    /// Where clients are served: first MQTT, then MQTT-SN.
+    /// Where clients are served: first MQTT, then MQTT-SN, then MQTT over WebSocket.
     pub listeners: Vec<Listener>,
+    /// `[mqtt]`: how MQTT is spoken.
+    pub mqtt: MqttSettings,
+    /// `[[mqtt.share]]`: how groups of shared subscriptions choose, by share name.
+    pub shares: BTreeMap<String, ShareChoice>,
     /// `[mqtt_sn]`: how MQTT-SN is spoken.
     pub mqtt_sn: SnSettings,
     /// `[[mqtt_sn.predefined]]` and the files: no id twice for a client, those for every client
@@ -70,6 +78,8 @@ pub struct Config {
     pub forwarders: Vec<Network>,
     /// `[[mqtt_sn.client]]`: what single clients need; no id twice.
     pub clients: Vec<ClientSettings>,
+    /// `[[user]]`: who may come in with a name; no name twice.
+    pub users: Vec<UserSettings>,
     /// `[limits]`: what one client, one source, or all of them together may take.
     pub limits: Limits,
     /// `[sys]`: the `$SYS` topics.
@@ -161,6 +171,8 @@ impl Config {
         let queue_given = table.given("queue_messages").is_some();
         problems.extend(table.finish());
 
+        let (mqtt, shares) = mqtt::read(root.table("mqtt", "mqtt"), problems);
+
         let mut table = root.table("mqtt_sn", "mqtt_sn");
         let mqtt_sn = SnSettings::read(&mut table);
         mqtt_sn.check(&mut table, &limits, queue_given);
@@ -188,6 +200,7 @@ impl Config {
             });
         }
 
+        let users = users::users(root.tables("user", "user"), problems);
         let sys = section(root.table("sys", "sys"), problems);
         let log = section(root.table("log", "log"), problems);
         Self {
@@ -197,10 +210,13 @@ impl Config {
             is_trial: false,
             recover: false,
             listeners,
+            mqtt,
+            shares,
             mqtt_sn,
             predefined,
             forwarders,
             clients,
+            users,
             limits,
             sys,
             log,
@@ -211,8 +227,12 @@ impl Config {
     /// Puts the command line over the file.
     fn apply(&mut self, args: &CliArgs, problems: &mut Vec<Problem>) {
         let (file, section) = (std::mem::take(&mut self.listeners), &self.mqtt_sn);
-        for (kind, typed) in [(Kind::Mqtt, &args.mqtt), (Kind::MqttSn, &args.mqtt_sn)] {
-            self.listeners.extend(listener::of_kind(kind, typed, &file, section, problems));
+        for (kind, typed) in
+            [(Kind::Mqtt, &args.mqtt), (Kind::MqttSn, &args.mqtt_sn), (Kind::Ws, &args.ws)]
+        {
+            let known = &self.listeners;
+            let more = listener::of_kind(kind, typed, &file, known, section, problems);
+            self.listeners.extend(more);
         }
         if let Some(folder) = &args.data_dir {
             self.data_dir = Some(folder.clone());
@@ -226,7 +246,7 @@ impl Config {
             }
         }
         self.recover = args.recover;
-        self.is_trial = !args.mqtt.is_empty() || !args.mqtt_sn.is_empty();
+        self.is_trial = [&args.mqtt, &args.mqtt_sn, &args.ws].iter().any(|typed| !typed.is_empty());
         self.log.format = args.log_format.unwrap_or(self.log.format);
         self.log.level = self.log.level.max(match args.verbose {
             0 => LogLevel::Error,
@@ -238,7 +258,7 @@ impl Config {
     /// One line: what would listen where, and how much is defined beside.
     pub fn summary(&self) -> String {
         let mut line = String::new();
-        for kind in [Kind::Mqtt, Kind::MqttSn] {
+        for kind in [Kind::Mqtt, Kind::MqttSn, Kind::Ws] {
             let binds: Vec<String> = self
                 .listeners
                 .iter()

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -71,6 +71,21 @@ impl Log {
         }
     }
 
+    /// How many lines of one kind are written in a second.
+    pub const fn lines_per_s(&self) -> u32 {
+        self.limiter.lines_per_s
+    }
+
+    /// The most lines of one kind that were written in a second so far.
+    pub fn lines_per_s_used(&self) -> u32 {
+        self.limiter.most_written.load(Ordering::Relaxed)
+    }
+
+    /// Lines that were left out so far.
+    pub fn lines_left_out(&self) -> u64 {
+        self.limiter.left_out.load(Ordering::Relaxed)
+    }
+
     /// Writes what waits, before the process ends without dropping anything.
     pub fn flush(&mut self) {
         self.guard = None;
@@ -100,11 +115,20 @@ struct Limiter {
     kinds: Arc<Mutex<HashMap<Identifier, Kind>>>,
     /// Whether any kind has lines that were left out and not summed up.
     has_suppressed: Arc<AtomicBool>,
+    /// The most lines of one kind written in a second, and all that were not written.
+    most_written: Arc<AtomicU32>,
+    left_out: Arc<AtomicU64>,
 }
 
 impl Limiter {
     fn new(lines_per_s: u32) -> Self {
-        Self { lines_per_s, kinds: Arc::default(), has_suppressed: Arc::default() }
+        Self {
+            lines_per_s,
+            kinds: Arc::default(),
+            has_suppressed: Arc::default(),
+            most_written: Arc::default(),
+            left_out: Arc::default(),
+        }
     }
 
     fn admit(&self, metadata: &'static Metadata<'static>, now: Instant) -> bool {
@@ -125,8 +149,10 @@ impl Limiter {
         let has_room = kind.written < self.lines_per_s;
         if has_room {
             kind.written += 1;
+            self.most_written.fetch_max(kind.written, Ordering::Relaxed);
         } else {
             kind.suppressed += 1;
+            self.left_out.fetch_add(1, Ordering::Relaxed);
             self.has_suppressed.store(true, Ordering::Relaxed);
         }
         has_room

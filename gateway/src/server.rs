@@ -25,16 +25,20 @@ mod stop;
 mod sys;
 mod tcp;
 mod token;
+mod turns;
 mod udp;
+mod websocket;
 mod write;
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use broker_core::Broker;
 use broker_core::key::Key;
 use broker_core::mqtt;
 use broker_core::time::{Instant, Now};
+use broker_core::users::Users;
 use mio::{Events, Poll, Token};
 use signal_hook_mio::v1_0::Signals;
 
@@ -43,6 +47,7 @@ use crate::logging::Log;
 use crate::net::listener::TcpListenerPort;
 use crate::net::outbuf::BlockPool;
 use crate::net::udp::ReceiveBatch;
+use crate::net::ws;
 use crate::sn::SnGateway;
 
 use budget::Readable;
@@ -52,6 +57,7 @@ pub use start::StartError;
 use stop::Phase;
 use tcp::{Links, TcpLink};
 use token::Place;
+use turns::Turns;
 use udp::SnPort;
 
 /// Events taken from the kernel at once.
@@ -76,6 +82,7 @@ pub struct Server {
     sn: SnGateway,
     sn_topic_ids_max: u16,
     mqtt: mqtt::Settings,
+    users: Users,
     limits: NetLimits,
 
     listeners: Vec<Listener>,
@@ -95,12 +102,15 @@ pub struct Server {
     /// Whether the broker had more to say than one turn hands on.
     has_more_outputs: bool,
     traffic: Traffic,
+    turns: Turns,
     log: Log,
 }
 
 /// A TCP listener and whether somebody may wait there.
 struct Listener {
     port: TcpListenerPort,
+    /// Who may come, where MQTT is spoken over WebSocket.
+    ws: Option<Arc<ws::Policy>>,
     is_ready: bool,
     /// When to try again after the descriptors had run out.
     retry_at: Option<Instant>,
@@ -127,14 +137,15 @@ struct Traffic {
     timed_out_connections: u64,
     stalled_links: u64,
     violations: u64,
+    /// Handshakes of WebSocket, good and bad, and frames.
+    websockets_opened: u64,
+    websockets_refused: u64,
+    frames_received: u64,
     /// Links closed over a packet for which there was no memory.
     memory_closed: u64,
     /// The largest packet, and the longest time from accept to CONNECT.
     packet_bytes_max: u64,
     connect_time_max: Duration,
-    /// The longest turn so far, and since the last round of `$SYS`.
-    turn_max: Duration,
-    turn_max_recent: Duration,
 }
 
 impl Server {
@@ -149,11 +160,13 @@ impl Server {
     /// The line that tells others where everything is bound.
     pub fn ready_line(&self) -> String {
         let list = |addresses: Vec<String>| addresses.join(",");
-        let mqtt = self.listeners.iter().map(|listener| listener.port.address().to_string());
-        let sn = self.ports.iter().map(|port| port.address().to_string());
+        let tcp = |is_ws: bool| -> Vec<String> {
+            let listeners = self.listeners.iter().filter(|listener| listener.ws.is_some() == is_ws);
+            listeners.map(|listener| listener.port.address().to_string()).collect()
+        };
+        let sn = self.ports.iter().map(|port| port.address().to_string()).collect();
         let mut line = "ready".to_owned();
-        for (kind, addresses) in [("mqtt", mqtt.collect()), ("mqtt-sn", sn.collect::<Vec<_>>())] {
-            let addresses: Vec<String> = addresses;
+        for (kind, addresses) in [("mqtt", tcp(false)), ("mqtt-sn", sn), ("ws", tcp(true))] {
             if !addresses.is_empty() {
                 line += &format!(" {kind}={}", list(addresses));
             }
@@ -181,8 +194,7 @@ impl Server {
             self.turn(now);
             self.log.sum_up();
             let took = begin.elapsed();
-            self.traffic.turn_max = self.traffic.turn_max.max(took);
-            self.traffic.turn_max_recent = self.traffic.turn_max_recent.max(took);
+            self.turns.count(took);
         }
         if self.close_store() {
             return Ok(());

@@ -9,10 +9,12 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mqtt_sn_gw::net::outbuf::{BlockPool, Flush, OutBuf};
 use mqtt_sn_gw::net::udp::{ReceiveBatch, TransmitBatch, UdpOptions, UdpPort};
+use mqtt_sn_gw::net::ws::{Policy, WebSocket};
 
 struct Counting;
 
@@ -114,6 +116,34 @@ fn writing_to_busy_links_does_not_allocate() {
         assert_eq!(drain(&mut far, &mut buffer), ErrorKind::WouldBlock);
     });
     assert_eq!(allocations, 0);
+}
+
+#[test]
+fn frames_around_it_do_not_allocate() {
+    let policy = Policy { origins: Vec::new(), frame_bytes_max: 1 << 20 };
+    let mut ws = WebSocket::new(Arc::new(policy));
+    let request = "GET / HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                   Sec-WebSocket-Protocol: mqtt\r\n\r\n";
+    assert_eq!(ws.read(&mut request.as_bytes().to_vec()).opened, Some(Ok("mqtt")));
+    // A ping, and PINGREQ in two frames of one message, both with a mask of zeroes.
+    let frames = b"\x89\x81\0\0\0\0x\x02\x81\0\0\0\0\xC0\x80\x81\0\0\0\0\0";
+    let (mut out, mut pool) = (OutBuf::default(), BlockPool::new());
+    let mut buffer = [0; 64];
+    let mut stream = std::io::sink();
+    let mut written = 0;
+    let allocations = allocations_when_warm(|| {
+        buffer[..frames.len()].copy_from_slice(frames);
+        let progress = ws.read(&mut buffer[..frames.len()]);
+        assert_eq!(&buffer[..progress.len], b"\xC0\0");
+        out.writer(&mut pool).put(b"\xD0\0");
+        while !ws.has_said_all(&out) {
+            written += ws.write(&mut out, &mut stream, &mut pool).unwrap().0;
+        }
+    });
+    assert_eq!(allocations, 0);
+    // The pong and the data each have a header of two octets.
+    assert!(written >= 1_010 * 7, "{written} octets");
 }
 
 fn drain(stream: &mut impl Read, buffer: &mut [u8]) -> ErrorKind {

@@ -23,6 +23,11 @@ def from_hex(word):
     return b"" if word == "-" else bytes.fromhex(word)
 
 
+def topic_of(word):
+    """The topic of a word; an alias stands for the one that is left out."""
+    return "" if word == "-" else word
+
+
 def obey(commands, line):
     """Carries out one line; a failure is an event and not the end."""
     name, *words = line.split(" ")

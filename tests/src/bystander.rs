@@ -89,15 +89,31 @@ impl Bystanders {
 }
 
 impl Report {
-    /// Nobody waited unduly; prints what it was.
+    /// Nobody waited unduly; prints what it was. A wait counts less on a machine that makes the
+    /// gateway wait, too: `crowding` times as long as it lets it run.
     #[track_caller]
-    pub fn assert_calm(&self, what: &str) {
+    pub fn assert_calm(&self, what: &str, crowding: f64) {
+        self.assert_served(what, crowding);
+        assert!(self.sn.p99() <= P99_MAX.mul_f64(factor(crowding)), "{what}: {self:?}");
+    }
+
+    /// Nobody waited unduly but the client of MQTT-SN, whose datagrams the kernel drops when others
+    /// send more of them than this machine can read: it had to repeat some, and got its answers.
+    #[track_caller]
+    pub fn assert_served(&self, what: &str, crowding: f64) {
+        let factor = factor(crowding);
         eprintln!("{what}: bystanders: MQTT {}, MQTT-SN {}", self.mqtt, self.sn);
+        assert!(self.mqtt.p99() <= P99_MAX.mul_f64(factor), "{what}: {self:?}, {crowding}");
         for waits in [&self.mqtt, &self.sn] {
-            assert!(waits.p99() <= P99_MAX, "{what}: {self:?}");
-            assert!(waits.worst() <= WORST_MAX, "{what}: {self:?}");
+            assert!(waits.worst() <= WORST_MAX.mul_f64(factor), "{what}: {self:?}, {crowding}");
         }
     }
+}
+
+/// How much longer a wait may be. On a machine of our own the gateway waits for less than it runs,
+/// and nothing is added; a machine that is ever so crowded excuses no more than fivefold.
+fn factor(crowding: f64) -> f64 {
+    crowding.clamp(1.0, 5.0)
 }
 
 impl Waits {

@@ -13,10 +13,12 @@
 //! | [`descriptors`] | room for many connections |
 //! | [`process`] | child processes that cannot outlive their test |
 //! | [`obligations`] | what the specifications oblige us to, and who names it |
+//! | [`conformance`] | the document that tells where each of them is carried out and shown |
 //! | [`repository`] | the files of this repository, for tests that read sources |
 
 pub mod bystander;
 pub mod client;
+pub mod conformance;
 pub mod descriptors;
 pub mod foreign;
 pub mod gateway;

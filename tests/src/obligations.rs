@@ -11,11 +11,11 @@ use std::fs;
 
 use crate::repository::{self, Source};
 
-/// The lists, and whether what concerns us there has to be honoured now.
-const LISTS: [(&str, bool); 3] = [
-    ("tests/obligations/mqtt-sn-1.2.txt", true),
-    ("tests/obligations/mqtt-3.1.1.txt", true),
-    ("tests/obligations/mqtt-5.0.txt", false),
+/// The lists, with what each is of.
+const LISTS: [(&str, &str); 3] = [
+    ("MQTT-SN 1.2", "tests/obligations/mqtt-sn-1.2.txt"),
+    ("MQTT 3.1.1", "tests/obligations/mqtt-3.1.1.txt"),
+    ("MQTT 5.0", "tests/obligations/mqtt-5.0.txt"),
 ];
 
 /// Ids that still have no test or no code.
@@ -49,47 +49,127 @@ impl fmt::Display for Evidence {
     }
 }
 
-/// Every known id, and whether it has to be honoured now.
-pub fn all() -> BTreeMap<String, bool> {
-    let mut all = BTreeMap::new();
-    for (path, now) in LISTS {
-        let text = fs::read_to_string(repository::path(path)).expect(path);
-        all.extend(parse(&text).into_iter().map(|(id, ours)| (id, ours && now)));
-    }
-    all
+/// One statement of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obligation {
+    /// How it is cited.
+    pub id: String,
+    /// Whether a gateway or server has to honour it.
+    pub is_ours: bool,
+    /// Who carries it out.
+    pub by: By,
+    /// What it says, in our words.
+    pub text: String,
 }
 
-fn parse(list: &str) -> Vec<(String, bool)> {
+/// Who carries a statement out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum By {
+    /// Code that names it.
+    Itself,
+    /// Code that names this one: both say the same.
+    Twin(String),
+    /// What is below us: TCP, UDP, the operating system.
+    Transport,
+}
+
+/// One list: what it is of, and its statements in their order.
+pub type List = (&'static str, Vec<Obligation>);
+
+/// All lists.
+pub fn lists() -> Vec<List> {
+    let read = |(title, path)| {
+        let text = fs::read_to_string(repository::path(path)).expect(path);
+        (title, parse(&text))
+    };
+    LISTS.into_iter().map(read).collect()
+}
+
+/// Every statement of all lists by its id.
+pub fn all() -> BTreeMap<String, Obligation> {
+    let all = lists().into_iter().flat_map(|(_, list)| list);
+    all.map(|obligation| (obligation.id.clone(), obligation)).collect()
+}
+
+fn parse(list: &str) -> Vec<Obligation> {
     let entries = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     let read = entries.map(|line| {
-        let mut words = line.split(' ');
+        let mut words = line.split(' ').peekable();
         let id = words.next().unwrap_or_default();
         let whose = words.next().unwrap_or_default();
         assert_eq!(cited(id), [id], "not an id: {line}");
-        let ours = match whose {
+        let is_ours = match whose {
             "G" | "CG" | "FG" | "S" | "B" | "C+" => true,
             "C" | "F" | "-" => false,
             other => panic!("nobody is called `{other}`: {line}"),
         };
-        assert!(words.next().is_some(), "an id without its obligation: {line}");
-        (id.to_owned(), ours)
+        let by = match words.next_if(|word| word.starts_with(['=', '@'])) {
+            None => By::Itself,
+            Some("@transport") => By::Transport,
+            Some(twin) => By::Twin(twin.trim_start_matches('=').to_owned()),
+        };
+        let text = words.collect::<Vec<_>>().join(" ");
+        assert!(!text.is_empty(), "an id without its obligation: {line}");
+        Obligation { id: id.to_owned(), is_ours, by, text }
     });
     read.collect()
 }
 
-/// The evidence that sources give: which ids are named, and where first.
-pub fn evidence(sources: &[Source]) -> BTreeMap<(String, Evidence), String> {
-    let mut found = BTreeMap::new();
+/// Where a source names an id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub path: String,
+    /// The function that the line belongs to: the one that it is in, or that it is a comment of.
+    pub function: Option<String>,
+}
+
+/// All places that name an id as one kind of evidence, in the order of their paths.
+pub type Found = BTreeMap<(String, Evidence), Vec<Place>>;
+
+/// The evidence that sources give.
+pub fn evidence(sources: &[Source]) -> Found {
+    let mut found = Found::new();
     for source in sources {
-        for (number, line) in source.lines() {
-            let Some(kind) = kind_of(source, number) else { continue };
+        let lines: Vec<_> = source.text.lines().collect();
+        for (index, line) in lines.iter().enumerate() {
+            let Some(kind) = kind_of(source, index + 1) else { continue };
             for id in cited(line) {
-                let place = || format!("{}:{number}", source.path);
-                found.entry((id, kind)).or_insert_with(place);
+                let function = function_at(&lines, index).map(str::to_owned);
+                let place = Place { path: source.path.clone(), function };
+                found.entry((id, kind)).or_default().push(place);
             }
         }
     }
     found
+}
+
+/// The function below a comment, or else around a line.
+fn function_at<'a>(lines: &[&'a str], index: usize) -> Option<&'a str> {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let is_above = |line: &&&str| {
+        let line = line.trim_start();
+        line.starts_with("//") || line.starts_with("#[")
+    };
+    if lines[index].trim_start().starts_with("//!") {
+        return None;
+    }
+    let below = index + lines[index..].iter().take_while(is_above).count();
+    if let Some(function) = lines.get(below).and_then(|line| function_of(line)) {
+        return Some(function);
+    }
+    let around = lines[..index].iter().rev().filter(|line| indent(line) < indent(lines[index]));
+    around.filter(|line| !line.trim().is_empty()).find_map(|line| function_of(line))
+}
+
+/// The function that a line declares.
+fn function_of(line: &str) -> Option<&str> {
+    let (before, name) = line.split_once("fn ")?;
+    let is_declaration = before.trim().split(' ').all(|word| {
+        word.is_empty() || word.starts_with("pub") || ["const", "unsafe", "async"].contains(&word)
+    });
+    let end = name.find(|c: char| !c.is_alphanumeric() && c != '_')?;
+    is_declaration.then(|| &name[..end])
 }
 
 fn kind_of(source: &Source, number: usize) -> Option<Evidence> {
@@ -105,15 +185,37 @@ fn kind_of(source: &Source, number: usize) -> Option<Evidence> {
     }
 }
 
+/// The places that give this kind of evidence for a statement, those of its twin included where
+/// code is concerned.
+pub fn places<'a>(
+    obligation: &Obligation,
+    kind: Evidence,
+    evidence: &'a Found,
+) -> impl Iterator<Item = &'a Place> {
+    let mut ids = vec![&obligation.id];
+    if let (Evidence::Code, By::Twin(twin)) = (kind, &obligation.by) {
+        ids.push(twin);
+    }
+    let keys = ids.into_iter().map(move |id| (id.clone(), kind)).collect::<Vec<_>>();
+    keys.into_iter().filter_map(|key| evidence.get(&key)).flatten()
+}
+
 /// What is still missing of what concerns us.
 pub fn missing(
-    all: &BTreeMap<String, bool>,
-    evidence: &BTreeMap<(String, Evidence), String>,
+    all: &BTreeMap<String, Obligation>,
+    evidence: &Found,
 ) -> BTreeSet<(String, Evidence)> {
-    let ours = all.iter().filter(|(_, ours)| **ours);
-    let needed =
-        ours.flat_map(|(id, _)| [Evidence::Test, Evidence::Code].map(|kind| (id.clone(), kind)));
-    needed.filter(|need| !evidence.contains_key(need)).collect()
+    let is_missing = |obligation: &Obligation, kind| {
+        let is_below = kind == Evidence::Code && obligation.by == By::Transport;
+        obligation.is_ours && !is_below && places(obligation, kind, evidence).next().is_none()
+    };
+    let needed = all
+        .values()
+        .flat_map(|obligation| [Evidence::Test, Evidence::Code].map(|kind| (obligation, kind)));
+    needed
+        .filter(|(obligation, kind)| is_missing(obligation, *kind))
+        .map(|(obligation, kind)| (obligation.id.clone(), kind))
+        .collect()
 }
 
 /// The ids that a line names, in the spelling of the lists.
@@ -214,11 +316,21 @@ mod tests {
         check("größe SN-001", &["SN-001"]);
     }
 
+    fn own(id: &str, is_ours: bool, by: By) -> Obligation {
+        Obligation { id: id.to_owned(), is_ours, by, text: "text".to_owned() }
+    }
+
     #[test]
-    fn a_list_says_whose_each_obligation_is() {
-        let list = "# comment\n\nSN-001 CG first\nSN-002 C second\nMQTT-1.2.3-4 C+ third\n";
-        let expect = [("SN-001", true), ("SN-002", false), ("MQTT-1.2.3-4", true)];
-        assert_eq!(parse(list), expect.map(|(id, ours)| (id.to_owned(), ours)));
+    fn a_list_says_whose_each_obligation_is_and_who_carries_it_out() {
+        let list = "# comment\n\nSN-001 CG text\nSN-002 C text\nMQTT-1.2.3-4 C+ @transport text\n\
+                    MQTT5-1.2.3-4 S =MQTT-1.2.3-4 text\n";
+        let expect = [
+            own("SN-001", true, By::Itself),
+            own("SN-002", false, By::Itself),
+            own("MQTT-1.2.3-4", true, By::Transport),
+            own("MQTT5-1.2.3-4", true, By::Twin("MQTT-1.2.3-4".to_owned())),
+        ];
+        assert_eq!(parse(list), expect);
     }
 
     #[test]
@@ -231,12 +343,54 @@ mod tests {
             Source::invented("tests/tests/tidy/main.rs", "// SN-003\n"),
         ];
         let evidence = evidence(&sources);
-        let all = ["SN-001", "SN-002", "SN-003"].map(|id| (id.to_owned(), true)).into();
+        let all = [
+            own("SN-001", true, By::Itself),
+            own("SN-002", true, By::Itself),
+            own("SN-003", true, By::Itself),
+            own("SN-004", true, By::Twin("SN-001".to_owned())),
+            own("SN-005", true, By::Transport),
+            own("SN-006", false, By::Itself),
+        ];
+        let all = all.map(|obligation| (obligation.id.clone(), obligation)).into();
         let missing = missing(&all, &evidence);
         let text = missing_text(&missing);
         let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
-        assert_eq!(lines, ["SN-002 code", "SN-003 test code"]);
-        let place = &evidence[&("SN-001".to_owned(), Evidence::Test)];
-        assert_eq!(place, "tests/tests/e2e/main.rs:1");
+        assert_eq!(lines, ["SN-002 code", "SN-003 test code", "SN-004 test", "SN-005 test"]);
+        let place = &evidence[&("SN-001".to_owned(), Evidence::Test)][0];
+        assert_eq!(place.path, "tests/tests/e2e/main.rs");
+        assert_eq!(place.function.as_deref(), Some("sn_001_is_so"));
+    }
+
+    #[test]
+    fn a_line_belongs_to_the_function_below_or_around_it() {
+        let text = "\
+//! module
+/// above
+#[test]
+fn one() {
+    // inside
+    let x = f(|fn_name| {
+        deeper
+    });
+}
+
+/// of a constant
+const X: u8 = 1;
+
+    pub(crate) const fn two<T>() {
+        // inside two
+";
+        let lines: Vec<_> = text.lines().collect();
+        let at = |wanted: &str| {
+            let index = lines.iter().position(|line| line.contains(wanted)).expect(wanted);
+            function_at(&lines, index)
+        };
+        assert_eq!(at("module"), None);
+        assert_eq!(at("above"), Some("one"));
+        assert_eq!(at("fn one"), Some("one"));
+        assert_eq!(at("// inside"), Some("one"));
+        assert_eq!(at("deeper"), Some("one"));
+        assert_eq!(at("of a constant"), None);
+        assert_eq!(at("inside two"), Some("two"));
     }
 }

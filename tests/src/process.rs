@@ -161,12 +161,22 @@ impl Process {
         self.status_kib("VmHWM:") * 1024
     }
 
-    /// CPU time of the threads that are running, user and system together, in nanoseconds.
+    /// CPU time of the threads that are running, user and system together.
     pub fn cpu_time(&self) -> Duration {
+        self.scheduled(0)
+    }
+
+    /// For how long these threads were ready to run while others had the processors.
+    pub fn cpu_wait(&self) -> Duration {
+        self.scheduled(1)
+    }
+
+    /// The sum of a field of `schedstat`, in nanoseconds there.
+    fn scheduled(&self, field: usize) -> Duration {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.id())).expect("the process runs");
         let spent = tasks.flatten().filter_map(|task| {
             let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
-            text.split_whitespace().next()?.parse::<u64>().ok()
+            text.split_whitespace().nth(field)?.parse::<u64>().ok()
         });
         Duration::from_nanos(spent.sum())
     }

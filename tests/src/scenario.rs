@@ -4,6 +4,8 @@
 //! that the scenario itself is right, against Mosquitto. The other end is our own client, which
 //! speaks raw octets.
 
+pub mod v5;
+
 use std::net::SocketAddr;
 
 use crate::client::mqtt::MqttClient;
@@ -50,6 +52,37 @@ macro_rules! scenario_tests {
     )*};
 }
 
+/// The same for the scenarios of MQTT 5.0 in [`v5`].
+#[macro_export]
+macro_rules! scenario_tests_of_5 {
+    ($check:ident, $($module:ident: $library:expr,)*) => {$(
+        mod $module {
+            use super::*;
+            use $crate::scenario::v5;
+
+            #[test]
+            fn says_and_hears_every_property() {
+                $check($library, v5::properties);
+            }
+
+            #[test]
+            fn subscribes_with_options() {
+                $check($library, v5::options);
+            }
+
+            #[test]
+            fn shares_a_subscription() {
+                $check($library, v5::shared);
+            }
+
+            #[test]
+            fn hears_a_delayed_will() {
+                $check($library, v5::delayed_will);
+            }
+        }
+    )*};
+}
+
 /// What the library publishes arrives at every QoS, and an empty payload and a large one too.
 pub fn publish(library: Library, server: SocketAddr) {
     let Some(mut foreign) = Driver::start(library) else { return };
@@ -90,48 +123,62 @@ pub fn subscribe(library: Library, server: SocketAddr) {
     foreign.expect_message("to/foreign/0", "the next one", 0, false);
 }
 
-/// A retained message is kept for later subscribers and removed by an empty one.
+/// Retained messages of every QoS are kept for later subscribers and removed by empty ones.
 pub fn retained(library: Library, server: SocketAddr) {
     let Some(mut foreign) = Driver::start(library) else { return };
     foreign.connect(server, &Session::clean("foreign"));
-    foreign.publish("state/foreign", "on", 1, true);
+    for qos in 0..=2 {
+        foreign.publish(&format!("state/{qos}"), "on", qos, true);
+    }
+    let seen = |message: &Message| {
+        assert!(message.retain, "{message}");
+        (message.topic.clone(), message.text(), message.qos)
+    };
+    let mut expected: Vec<_> =
+        (0..=2).map(|qos| (format!("state/{qos}"), "on".to_owned(), qos)).collect();
     let mut later = MqttClient::connect(server, "later");
-    later.subscribe("state/#", 1);
-    assert!(later.expect_message("state/foreign", "on", 1).retain);
+    later.subscribe("state/#", 2);
+    let mut found: Vec<_> = later.collect(3).iter().map(seen).collect();
+    found.sort();
+    assert_eq!(found, expected);
     later.publish_retained("state/other", "off", 1);
     later.expect_message("state/other", "off", 1);
-    foreign.subscribe("state/+", 1);
-    let mut found = [foreign.next_message(), foreign.next_message()];
-    found.sort_by(|a, b| a.topic.cmp(&b.topic));
-    let seen = found.each_ref().map(|m| (m.topic.as_str(), m.text(), m.retain));
-    let on_off =
-        [("state/foreign", "on".to_owned(), true), ("state/other", "off".to_owned(), true)];
-    assert_eq!(seen, on_off);
-    foreign.publish("state/foreign", "", 1, true);
+    expected.push(("state/other".to_owned(), "off".to_owned(), 1));
+    foreign.subscribe("state/+", 2);
+    let mut found: Vec<_> = (0..4).map(|_| seen(&foreign.next_message())).collect();
+    found.sort();
+    assert_eq!(found, expected);
+    for qos in 0..=2 {
+        foreign.publish(&format!("state/{qos}"), "", qos, true);
+    }
     let mut after = MqttClient::connect(server, "after");
-    after.subscribe("state/foreign", 1);
+    after.subscribe("state/+", 1);
+    after.expect_message("state/other", "off", 1);
     after.expect_nothing();
 }
 
-/// The will of a client that vanishes is published, that of one that says good-bye is not.
+/// The will of a client that vanishes is published at its QoS, that of one that says good-bye is
+/// not.
 pub fn will(library: Library, server: SocketAddr) {
     let mut observer = MqttClient::connect(server, "observer");
-    observer.subscribe("gone/#", 1);
-    let leave_will = |payload| {
-        let will = Will::new("gone/foreign", payload, 1);
-        let session = Session { will: Some(&will), ..Session::clean("foreign") };
-        let mut foreign = Driver::start(library)?;
-        foreign.connect(server, &session);
-        Some(foreign)
-    };
-    let Some(mut polite) = leave_will("said good-bye") else { return };
-    polite.tell("disconnect");
-    polite.expect("disconnected");
-    polite.vanish();
-    let Some(unlucky) = leave_will("lost") else { return };
-    unlucky.vanish();
-    observer.expect_message("gone/foreign", "lost", 1);
-    observer.expect_nothing();
+    observer.subscribe("gone/#", 2);
+    for qos in 0..=2 {
+        let leave_will = |payload| {
+            let will = Will::new("gone/foreign", payload, qos);
+            let session = Session { will: Some(&will), ..Session::clean("foreign") };
+            let mut foreign = Driver::start(library)?;
+            foreign.connect(server, &session);
+            Some(foreign)
+        };
+        let Some(mut polite) = leave_will("said good-bye") else { return };
+        polite.tell("disconnect");
+        polite.expect("disconnected");
+        polite.vanish();
+        let Some(unlucky) = leave_will("lost") else { return };
+        unlucky.vanish();
+        observer.expect_message("gone/foreign", "lost", qos);
+        observer.expect_nothing();
+    }
 }
 
 /// A kept session gets what was published while its client was away, in order for each QoS: the

@@ -86,7 +86,7 @@ impl Broker {
             self.refuse(link, reason);
             return;
         }
-        // The request is judged before anything is discarded [MQTT-3.1.4-3].
+        // The request is judged before anything is discarded [MQTT-3.1.4-3], [MQTT5-3.1.4-4].
         let resumed = existing.and_then(|key| self.resume(key, &connect));
         let (key, assigned_client_id) = match resumed {
             Some(key) => (key, None),
@@ -98,8 +98,9 @@ impl Broker {
         self.answer(Control::Send {
             link,
             packet: Answer::ConnAck {
+                // [MQTT5-3.1.4-5]
                 reason: ReasonCode::Success,
-                // Never after a clean start [MQTT-3.2.2-1].
+                // Never after a clean start [MQTT-3.2.2-1], [MQTT5-3.2.2-2], [MQTT5-3.2.2-3].
                 session_present: resumed.is_some(),
                 assigned_client_id,
                 session_expiry_s,
@@ -107,16 +108,35 @@ impl Broker {
         });
     }
 
+    /// Ends the link of a client because somebody wants it to end, with
+    /// [`ReasonCode::AdministrativeAction`] for example. As if the link had broken: its session
+    /// stays for as long as it may, and its will is published. `false` if it has no link.
+    pub fn end_client(&mut self, now: Now, client_id: &str, reason: ReasonCode) -> bool {
+        self.now = now;
+        let Some(key) = self.by_client_id.get(client_id).copied() else { return false };
+        let has_link = self.session(key).link.is_some();
+        self.cut_off(key, reason);
+        has_link
+    }
+
     /// The client ends its link [MQTT-3.14.4-3]; should it not close its end, we do
     /// [MQTT-3.14.4-1].
     pub(super) fn disconnect(&mut self, key: Key<Session>, link: LinkId, disconnect: Disconnect) {
         if let Some(expiry_s) = disconnect.session_expiry_s {
-            let limit = self.config.limits.session_expiry_max_s;
-            self.session(key).expiry_s = expiry_s.min(limit);
+            let expiry_s = self.cut_expiry(expiry_s);
+            self.session(key).expiry_s = expiry_s;
         }
         // Behind the answers that still wait, and before the end of the session.
         self.answer(Control::Close { link, reason: ReasonCode::Success });
         self.end_link(key, LinkEnd::Orderly(disconnect));
+    }
+
+    /// As long as a session is wanted to outlive its link, or as long as it may.
+    fn cut_expiry(&mut self, wanted_s: u32) -> u32 {
+        let expiry_s = wanted_s.min(self.config.limits.session_expiry_max_s);
+        let high = &mut self.stats.high.session_expiry_s;
+        *high = expiry_s.max(*high);
+        expiry_s
     }
 
     /// Takes the link off its session, deals with the will, and lets the session end or wait.
@@ -233,6 +253,7 @@ impl Broker {
         Ok(())
     }
 
+    /// Says no, and closes [MQTT5-3.1.4-2].
     fn refuse(&mut self, link: LinkId, reason: ReasonCode) {
         self.stats.connects_refused += 1;
         self.control.push_back(Control::Send {
@@ -247,8 +268,8 @@ impl Broker {
         self.control.push_back(Control::Close { link, reason });
     }
 
-    /// Takes an existing session over [MQTT-3.1.4-2] and keeps it, unless it is to be discarded
-    /// [MQTT-3.1.2-6] or ends with its link.
+    /// Takes an existing session over [MQTT-3.1.4-2] and keeps it, with its subscriptions (SN-053),
+    /// unless it is to be discarded [MQTT-3.1.2-6] or ends with its link.
     fn resume(&mut self, key: Key<Session>, connect: &Connect<'_>) -> Option<Key<Session>> {
         let session = self.session(key);
         if let Some(link) = &session.link {
@@ -270,7 +291,8 @@ impl Broker {
         Some(key)
     }
 
-    /// Makes a session, and an identifier if the client left that to us [MQTT-3.1.3-6].
+    /// Makes a session, and an identifier that nobody has if the client left that to us
+    /// [MQTT-3.1.3-6], [MQTT5-3.2.2-16].
     fn create(&mut self, connect: &Connect<'_>) -> (Key<Session>, Option<Box<str>>) {
         let mut assigned = None;
         let mut client_id: Box<str> = connect.client_id.into();
@@ -293,7 +315,7 @@ impl Broker {
     fn attach(&mut self, key: Key<Session>, link: LinkId, connect: &Connect<'_>) {
         self.by_link.insert(link, key);
         self.connected_max = self.connected_max.max(self.by_link.len());
-        let expiry_s = connect.session_expiry_s.min(self.config.limits.session_expiry_max_s);
+        let expiry_s = self.cut_expiry(connect.session_expiry_s);
         let last_seen = self.now.mono;
         let session = self.session(key);
         session.dialect = connect.dialect;

@@ -7,11 +7,13 @@
 //! at all.
 
 use super::Broker;
+use super::record::is_kept;
 use crate::api::{Ack, AckKind, Credit, Delivery, LinkId, Outgoing, Output, PacketId, QoS};
 use crate::key::Key;
 use crate::limits::{REPLAY_AHEAD, REPLAY_STEPS};
 use crate::message::MessageRef;
 use crate::reason::ReasonCode;
+use crate::record::NO_SESSION;
 use crate::session::{Queued, Resend, Session, Stage};
 use crate::share::ShareId;
 use crate::subscription_ids::IdSet;
@@ -103,8 +105,11 @@ impl Broker {
     /// Decides what a session is sent next.
     fn serve(&mut self, key: Key<Session>, steps: &mut u32) -> Served {
         loop {
-            self.look_up_retained(key, steps);
-            let session = self.session(key);
+            let mut session = self.sessions.get_mut(key).expect("the session in front");
+            if !session.replays.is_empty() {
+                self.look_up_retained(key, steps);
+                session = self.sessions.get_mut(key).expect("looking up ends no session");
+            }
             if !session.has_work() {
                 return Served::Idle;
             }
@@ -127,7 +132,10 @@ impl Broker {
                     },
                 );
             }
-            if let Some(entry) = self.take_queued(key) {
+            if let Some(entry) = session.take_queued(&self.messages) {
+                self.queued -= 1;
+                // What was never sent may expire [MQTT5-3.3.2-5]. What was, as those above, is
+                // brought to its end [MQTT5-4.3.3-7], [MQTT5-4.3.3-13].
                 let is_expired = self.messages.get(entry.message).expires() <= self.now.mono;
                 if is_expired {
                     self.stats.dropped_expired += 1;
@@ -142,7 +150,6 @@ impl Broker {
                     None => continue,
                 }
             }
-            let session = self.session(key);
             if !session.replays.is_empty() {
                 return Served::Looking;
             }
@@ -155,39 +162,20 @@ impl Broker {
         }
     }
 
-    /// The oldest message of the queue, if it may go now.
-    fn take_queued(&mut self, key: Key<Session>) -> Option<Queued> {
-        let session = self.sessions.get_mut(key)?;
-        let window = match session.link.as_ref()?.credit {
-            Credit::Paused => return None,
-            Credit::Window(window) | Credit::UntilDrained(window) => usize::from(window),
-        };
-        let entry = session.queue.front()?;
-        let must_wait = match entry.qos {
-            QoS::AtMostOnce => session.window.holds_back(),
-            QoS::AtLeastOnce | QoS::ExactlyOnce => session.window.on_air() >= window,
-        };
-        if must_wait {
-            return None;
-        }
-        session.queue.pop(&self.messages)?;
-        self.queued -= 1;
-        Some(entry)
-    }
-
     /// A message is sent for the first time, without DUP [MQTT-4.3.3-1]: at QoS 0 it is gone with
     /// that, else it is in flight. `None`: it is in flight and has to wait.
     ///
     /// A message of QoS 2 leaves once it is durable which identifier it has, and what else it rests
     /// on: were that lost, it would come again as another one. At QoS 1 it may come again. What
     /// comes behind one that waits does so, too, to keep the order.
-    fn send_first(&mut self, key: Key<Session>, entry: Queued) -> Option<Draft> {
+    fn send_first(&mut self, key: Key<Session>, mut entry: Queued) -> Option<Draft> {
         let Queued { message, ids, share, qos, retain, .. } = entry;
         let id = if qos == QoS::AtMostOnce {
             self.shares.done(share, key);
             self.lent = Lent { message: Some(message), ids: Some(ids) };
             PacketId(0)
         } else {
+            self.renumber(key, &mut entry);
             let window = &mut self.session(key).window;
             let id = window.push(entry);
             let inflight = window.len();
@@ -229,7 +217,7 @@ impl Broker {
         let mut has_queued = false;
         loop {
             let session = self.sessions.get_mut(key).expect("the session in front");
-            if session.queue.len() >= REPLAY_AHEAD || !session.has_credit() {
+            if session.queue.replayed() >= REPLAY_AHEAD || !session.has_credit() {
                 break;
             }
             let Some(replay) = session.replays.first_mut() else { break };
@@ -250,12 +238,20 @@ impl Broker {
                 continue;
             }
             let qos = message.qos().min(replay.options.qos);
-            let ids = IdSet::one(replay.identifier);
+            let (ids, before) = (IdSet::one(replay.identifier), replay.before);
             // With the RETAIN flag, which live messages do not have [MQTT-3.3.1-8].
-            let share = ShareId::NONE;
-            has_queued |= qos > QoS::AtMostOnce;
-            let entry = Queued { number: 0, message: reference, ids, share, qos, retain: true };
-            self.enqueue(key, entry);
+            let (share, retain, is_replayed) = (ShareId::NONE, true, true);
+            let mut entry =
+                Queued { number: 0, message: reference, ids, share, qos, retain, is_replayed };
+            if session.number != NO_SESSION && is_kept(&entry) {
+                entry.number = self.recorder.number();
+                has_queued = true;
+            }
+            let follower = session.queue.insert_replayed(entry, before, &self.messages);
+            self.messages.keep(reference);
+            self.record_queued(key, &entry, Some(follower.unwrap_or(entry.number)), true);
+            self.queued += 1;
+            self.work += 1;
         }
         if has_queued {
             self.record_replay(key, 0);

@@ -31,6 +31,7 @@ impl Broker {
         while let Some(timer) = self.timers.pop(self.now.mono, &mut steps) {
             match timer {
                 Timer::KeepAlive(key) => self.check_keep_alive(key),
+                // [MQTT5-4.1.0-2]
                 Timer::SessionExpiry(key) => {
                     self.session(key).expiry_timer = None;
                     self.stats.sessions_expired += 1;

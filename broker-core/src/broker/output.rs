@@ -65,14 +65,19 @@ impl Broker {
     }
 
     fn let_deliveries_follow(&mut self, link: LinkId, answer: &Answer) {
-        let Some(key) = self.by_link.get(&link).copied() else { return };
-        let Some(link) = &mut self.session(key).link else { return };
-        match answer {
-            Answer::ConnAck { .. } => link.greeted = true,
-            Answer::SubAck { .. } => link.subscribing -= 1,
+        let is_greeting = match answer {
+            Answer::ConnAck { .. } => true,
+            Answer::SubAck { .. } => false,
             Answer::Ack(_) | Answer::UnsubAck { .. } | Answer::WillAck { .. } | Answer::Pong => {
                 return;
             }
+        };
+        let Some(key) = self.by_link.get(&link).copied() else { return };
+        let Some(link) = &mut self.session(key).link else { return };
+        if is_greeting {
+            link.greeted = true;
+        } else {
+            link.subscribing -= 1;
         }
         self.make_ready(key);
     }

@@ -50,6 +50,7 @@ impl Broker {
             return;
         }
         let reason = reason(routed, dialect);
+        // The identifier of what was refused means another message next time [MQTT5-4.3.3-9].
         if qos == QoS::ExactlyOnce && !reason.is_error() {
             let limit = self.config.limits.received_ids_max;
             let received = &mut self.session(key).received;
@@ -90,6 +91,8 @@ impl Broker {
                 self.finish(key, id);
                 self.stats.dropped_unacknowledged += u64::from(ack.reason.is_error());
             }
+            // A refusal is an end as well: nothing is repeated [MQTT5-4.4.0-2], and no other member
+            // of a group is asked [MQTT5-4.8.2-6].
             (AckKind::PubRec, Some(Stage::Unreceived)) if ack.reason.is_error() => {
                 self.finish(key, id);
                 self.stats.dropped_unacknowledged += 1;

@@ -178,7 +178,7 @@ impl Broker {
         let session = sessions.get_mut(key).expect("the key was looked up in this call");
         session.number = recorder.number_session();
         let mut journal = core::mem::take(recorder.change());
-        session.window.numbers_mut().for_each(|number| *number = recorder.number());
+        session.window.number(|| recorder.number());
         let waiting = session.queue.iter_mut().filter(|entry| is_kept(entry));
         waiting.for_each(|entry| entry.number = recorder.number());
         session.subscriptions.iter_mut().for_each(|held| held.1 = recorder.number());
@@ -225,9 +225,14 @@ impl Broker {
         for replay in session.replays.iter().filter(|replay| replay.number != 0) {
             put_replay(journal, replay);
         }
-        for entry in session.queue.iter().filter(|entry| entry.number != 0) {
+        let mut follower = None;
+        for entry in session.queue.iter().rev().filter(|entry| entry.number != 0) {
+            let ahead_of = entry.is_replayed.then(|| follower.unwrap_or(entry.number));
+            if !entry.is_replayed {
+                follower = Some(entry.number);
+            }
             let message = messages.get(entry.message);
-            put_queued(journal, session, entry, message, id_sets.get(entry.ids));
+            put_queued(journal, session, entry, ahead_of, message, id_sets.get(entry.ids));
         }
         for entry in session.window.iter() {
             let message = unreleased(entry).map_or(0, |message| messages.get(message).sequence());
@@ -236,8 +241,7 @@ impl Broker {
         for id in session.received.iter() {
             put(journal, Table::Received, record::received_number(session.number, id), |_| {});
         }
-        let latest = session.window.iter().last().map_or(0, |entry| entry.number);
-        put_window(journal, session, latest);
+        put_window(journal, session);
     }
 
     /// A session is gone, with all that belonged to it but its deliveries.
@@ -314,8 +318,15 @@ impl Broker {
         }
     }
 
-    /// A message was put into the queue of a session, or is another one's.
-    pub(super) fn record_queued(&mut self, key: Key<Session>, entry: &Queued, is_new: bool) {
+    /// A message was put into the queue of a session, or is another one's. A retained one that was
+    /// looked up stands in front of what has the number `ahead_of`, or a later one.
+    pub(super) fn record_queued(
+        &mut self,
+        key: Key<Session>,
+        entry: &Queued,
+        ahead_of: Option<u64>,
+        is_new: bool,
+    ) {
         if entry.number == 0 {
             return;
         }
@@ -325,7 +336,16 @@ impl Broker {
             put_message(recorder.change(), *now, messages.get(entry.message));
         }
         let message = messages.get(entry.message);
-        put_queued(recorder.change(), session, entry, message, id_sets.get(entry.ids));
+        put_queued(recorder.change(), session, entry, ahead_of, message, id_sets.get(entry.ids));
+    }
+
+    /// A message leaves the queue to be in flight. What is in flight is numbered in the order of
+    /// sending; one that retained messages have overtaken takes a new number for that.
+    pub(super) fn renumber(&mut self, key: Key<Session>, entry: &mut Queued) {
+        if entry.number != 0 && entry.number < self.session(key).window.last_number() {
+            self.recorder.delete(Table::Delivery, entry.number);
+            entry.number = self.recorder.number();
+        }
     }
 
     /// The handshake of a message has come a step further.
@@ -362,7 +382,7 @@ impl Broker {
         }
         let Some(session) = self.sessions.get(key) else { return };
         if session.window.last_id() == entry.id.0 {
-            put_window(self.recorder.change(), session, entry.number);
+            put_window(self.recorder.change(), session);
         }
     }
 
@@ -543,6 +563,7 @@ fn put_queued(
     journal: &mut Journal,
     session: &Session,
     entry: &Queued,
+    ahead_of: Option<u64>,
     message: &Message,
     identifiers: &[u32],
 ) {
@@ -554,6 +575,7 @@ fn put_queued(
         id: PacketId(0),
         message: message.sequence(),
         share: share_number(session, entry.share),
+        ahead_of,
     };
     put(journal, Table::Delivery, entry.number, |value| record.write(value, identifiers));
 }
@@ -577,6 +599,7 @@ fn put_in_flight(
         id: entry.id,
         message,
         share: share_number(session, entry.share),
+        ahead_of: None,
     };
     put(journal, Table::Delivery, entry.number, |value| record.write(value, identifiers));
 }
@@ -589,8 +612,9 @@ fn share_number(session: &Session, share: ShareId) -> u64 {
     session.shares.iter().find(|held| held.0 == share).map_or(0, |held| held.1)
 }
 
-fn put_window(journal: &mut Journal, session: &Session, delivery: u64) {
-    let record = WindowRecord { last_id: session.window.last_id(), delivery };
+fn put_window(journal: &mut Journal, session: &Session) {
+    let (last_id, delivery) = (session.window.last_id(), session.window.last_number());
+    let record = WindowRecord { last_id, delivery };
     put(journal, Table::Window, session.number.into(), |value| record.write(value));
 }
 

@@ -89,6 +89,8 @@ pub(super) struct Restoring {
     /// Sessions that had a link.
     connected: Vec<Key<Session>>,
     windows: Vec<(Key<Session>, WindowRecord)>,
+    /// Numbers of retained messages that wait, each with the number that it stands in front of.
+    overtaking: Vec<(u64, u64)>,
     /// Wills of sessions that were not kept.
     orphans: Vec<DueWill>,
     report: RestoreReport,
@@ -317,7 +319,9 @@ impl Broker {
         let DeliveryRecord { qos, retain, id, .. } = record;
         match stage {
             None => {
-                let entry = Queued { number, message, ids, share, qos, retain };
+                let is_replayed = record.ahead_of.is_some();
+                restoring.overtaking.extend(record.ahead_of.map(|ahead_of| (number, ahead_of)));
+                let entry = Queued { number, message, ids, share, qos, retain, is_replayed };
                 session.queue.put_back(entry, &self.messages);
                 self.queued += 1;
             }
@@ -370,6 +374,8 @@ impl Broker {
     ) -> Option<Taken> {
         let number = record::session_number(number)?;
         let record = WindowRecord::read(value)?;
+        // Later deliveries have higher numbers, even if that one is gone.
+        self.count_number(record.delivery);
         let Some(key) = restoring.session(number) else { return Some(Taken::Dangling) };
         restoring.windows.push((key, record));
         Some(Taken::Yes)
@@ -469,10 +475,11 @@ impl Broker {
         let mut last_ids = restoring.windows;
         last_ids.sort_unstable_by_key(|(key, _)| key.index());
         restoring.connected.sort_unstable_by_key(|key| key.index());
+        restoring.overtaking.sort_unstable();
         for (_, key) in &restoring.sessions {
             let last = last_ids.binary_search_by_key(&key.index(), |(key, _)| key.index());
             let last = last.ok().map(|position| &last_ids[position].1);
-            restoring.report.dangling += self.order_session(*key, last);
+            restoring.report.dangling += self.order_session(*key, last, &restoring.overtaking);
             let was_connected =
                 restoring.connected.binary_search_by_key(&key.index(), |key| key.index()).is_ok();
             if self.resume_session(*key, was_connected, was_clean_shutdown) {
@@ -495,11 +502,19 @@ impl Broker {
     }
 
     /// Puts what came in any order into its order. Returns how many deliveries had to go.
-    fn order_session(&mut self, key: Key<Session>, last: Option<&WindowRecord>) -> u64 {
+    fn order_session(
+        &mut self,
+        key: Key<Session>,
+        last: Option<&WindowRecord>,
+        overtaking: &[(u64, u64)],
+    ) -> u64 {
         let (last_id, delivery) = last.map_or((0, 0), |last| (last.last_id, last.delivery));
         let session = self.session(key);
-        session.queue.sort();
-        session.replays.sort_unstable_by_key(|replay| replay.number);
+        session.queue.sort(|entry| {
+            let position = overtaking.binary_search_by_key(&entry.number, |held| held.0);
+            position.map_or(entry.number, |position| overtaking[position].1)
+        });
+        session.replays.sort_unstable_by_key(|replay| (replay.before, replay.number));
         let doubled = session.window.finish_restore(last_id, delivery);
         let count = doubled.len() as u64;
         for entry in doubled {

@@ -5,7 +5,7 @@ use super::expire::Timer;
 use super::record::is_kept;
 use crate::api::{Publish, QoS};
 use crate::key::Key;
-use crate::limits::REPLAY_AHEAD;
+use crate::limits::{REPLAY_AHEAD, RETAIN_WORK};
 use crate::message::{MessageRef, NewMessage, Origin};
 use crate::property::{Properties, Property};
 use crate::reason::ReasonCode;
@@ -78,28 +78,29 @@ impl Broker {
     /// session for every group.
     pub(super) fn route(&mut self, new: &NewMessage<'_>) -> Routed {
         self.match_targets(new);
-        self.choose_members(new);
+        let unable_groups = self.choose_members(new);
         let sessions = self.targets.len();
         let is_own = new.topic.is_reserved();
         if !is_own && self.is_out_of_memory() && self.must_wait() {
             self.targets.clear();
             return Routed::OutOfMemory;
         }
-        let is_unmatched = sessions == 0;
-        if is_unmatched && !new.retain {
-            return Routed::Unmatched;
+        if sessions == 0 && !new.retain {
+            return if unable_groups == 0 { Routed::Unmatched } else { Routed::Full };
         }
         let message = self.messages.insert(new);
         let targets = core::mem::take(&mut self.targets);
         let mut rejected = 0;
         for target in &targets {
+            // Established subscriptions see no flag [MQTT-3.3.1-9], unless they asked for it
+            // [MQTT5-3.3.1-13].
             let retain = new.retain && target.retain_as_published;
             // The lower of published and granted [MQTT-3.8.4-6].
             let qos = new.qos.min(target.qos);
             let Target { ids, share, .. } = *target;
-            match self
-                .enqueue(target.session, Queued { number: 0, message, ids, share, qos, retain })
-            {
+            let (number, is_replayed) = (0, false);
+            let entry = Queued { number, message, ids, share, qos, retain, is_replayed };
+            match self.enqueue(target.session, entry) {
                 Pushed::Queued => {}
                 Pushed::Rejected => rejected += 1,
                 Pushed::RejectedAndDisconnect => {
@@ -159,15 +160,17 @@ impl Broker {
             let high = &mut self.stats.high;
             high.queue_messages = high.queue_messages.max(session.queue.len());
             high.queue_bytes = high.queue_bytes.max(session.queue.bytes());
-            self.is_pressed |= session.queue.is_half_full() && session.has_work();
+            let has_work = session.has_work();
+            if has_work && !session.is_ready {
+                session.is_ready = true;
+                self.ready.join(key);
+            }
+            self.is_pressed |= has_work && session.queue.is_half_full();
+            self.crowded |= session.is_ready && session.queue.is_crowded();
             self.queued += 1;
             self.messages.keep(entry.message);
-            self.record_queued(key, &entry, true);
+            self.record_queued(key, &entry, None, true);
             self.shares.given(entry.share, key);
-            self.make_ready(key);
-            let session = self.session(key);
-            let is_crowded = session.is_ready && session.queue.is_crowded();
-            self.crowded |= is_crowded;
         } else {
             self.id_sets.release(entry.ids);
             self.count_dropped(key);
@@ -240,7 +243,8 @@ impl Broker {
     fn must_wait(&self) -> bool {
         self.targets.iter().any(|target| {
             let session = self.sessions.get(target.session).expect("matched in this call");
-            !session.has_credit() || session.queue.len() >= REPLAY_AHEAD
+            let is_replaying = !session.replays.is_empty();
+            !session.has_credit() || is_replaying || session.queue.len() >= REPLAY_AHEAD
         })
     }
 
@@ -252,6 +256,7 @@ impl Broker {
             self.unretain(topic);
             return;
         }
+        self.work += RETAIN_WORK;
         let limits = &self.config.limits;
         let size = self.messages.get(message).size() as u64;
         let old = self.retained.get(topic);

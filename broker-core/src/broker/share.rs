@@ -51,7 +51,7 @@ impl Broker {
         // What came by the group stays with the member, and belongs to nobody else from here on.
         let queued = session.queue.forget_share(share);
         let in_flight = session.window.forget_share(share);
-        queued.iter().for_each(|entry| self.record_queued(key, entry, false));
+        queued.iter().for_each(|entry| self.record_queued(key, entry, None, false));
         in_flight.iter().for_each(|entry| self.record_in_flight(key, entry.id));
         self.forget_subscription(held.map_or(0, |held| held.1));
         self.leave_share(share, key);
@@ -64,10 +64,13 @@ impl Broker {
         }
     }
 
-    /// Chooses the member of each group that matched.
-    pub(super) fn choose_members(&mut self, new: &NewMessage<'_>) {
+    /// Chooses the member of each group that matched, to be sent the message with the QoS that it
+    /// was granted [MQTT5-4.8.2-3]. It is a copy for itself, with the identifier of that
+    /// subscription alone [MQTT5-3.3.4-5]. Returns how many groups have none that could take the
+    /// message.
+    pub(super) fn choose_members(&mut self, new: &NewMessage<'_>) -> usize {
         if self.matched_shares.is_empty() {
-            return;
+            return 0;
         }
         let publisher = match new.origin {
             Origin::Session(key) => u64::from(key.index()),
@@ -76,6 +79,7 @@ impl Broker {
         let topic = self.by_client_id.hasher().hash_one(new.topic.as_str());
         let size = new.topic.as_str().len() + new.payload.as_octets().len();
         let shares = core::mem::take(&mut self.matched_shares);
+        let mut unable = 0;
         for share in &shares {
             let sessions = &self.sessions;
             let chosen = self.shares.choose(*share, publisher, topic, |member| {
@@ -90,11 +94,13 @@ impl Broker {
                     ids: IdSet::one(identifier),
                     share: *share,
                 }),
-                None => self.stats.dropped_unshared += 1,
+                None => unable += 1,
             }
         }
+        self.stats.dropped_unshared += unable as u64;
         self.matched_shares = shares;
         self.matched_shares.clear();
+        unable
     }
 
     /// Gives a message of a group to another member that is at least that able; `false` if there is
@@ -129,13 +135,14 @@ impl Broker {
                 share,
                 qos: published.min(options.qos),
                 retain: retain_flag && options.retain_as_published,
+                is_replayed: false,
             },
         );
         true
     }
 
-    /// The link of a member is gone: what it had not acknowledged goes to members that are there. If
-    /// there is none it stays, and waits for this member's return.
+    /// The link of a member is gone: what it had not acknowledged goes to members that are there.
+    /// If there is none it stays, and waits for this member's return.
     pub(super) fn hand_on_all(&mut self, key: Key<Session>) {
         if self.session(key).shares.is_empty() {
             return;

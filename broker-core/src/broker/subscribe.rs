@@ -179,6 +179,7 @@ impl Broker {
     }
 }
 
+/// Every QoS is served, so every QoS that is asked for is granted [MQTT5-3.2.2-10].
 const fn granted(qos: QoS) -> ReasonCode {
     match qos {
         QoS::AtMostOnce => ReasonCode::Success,

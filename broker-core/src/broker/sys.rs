@@ -130,13 +130,14 @@ impl Broker {
     }
 
     fn publish_sys_state(&mut self) {
+        // Before the values themselves wait for whoever watches them.
+        let usage = self.usage();
         let version = core::mem::take(&mut self.config.version);
         self.publish_sys(format_args!("version"), format_args!("{version}"));
         self.config.version = version;
         let uptime_s = (self.now.mono - self.sys.started).as_secs();
         self.publish_sys(format_args!("uptime"), format_args!("{uptime_s} seconds"));
 
-        let usage = self.usage();
         let connected = usage.sessions_connected as u64;
         let disconnected = usage.sessions as u64 - connected;
         for (name, value) in [
@@ -212,6 +213,11 @@ impl Broker {
             ("retained_bytes", limits.retained_bytes_max, usage.retained_bytes),
             ("filters_per_session", limits.filters_per_session_max as u64, high.filters as u64),
             ("inflight", u64::from(limits.inflight_max), high.inflight as u64),
+            (
+                "session_expiry_s",
+                u64::from(limits.session_expiry_max_s),
+                u64::from(high.session_expiry_s),
+            ),
             ("received_ids", limits.received_ids_max as u64, high.received_ids as u64),
         ] {
             self.publish_sys_limit(name, max, used);

@@ -75,7 +75,7 @@ impl Broker {
     }
 
     /// A stored will is valid again for the new link (SN-051), and one that was delayed is not
-    /// published after all [MQTT-3.1.3-9].
+    /// published after all [MQTT5-3.1.3-9].
     pub(super) fn arm_will(&mut self, key: Key<Session>) {
         if let Some(will) = &mut self.session(key).will {
             will.armed = true;

@@ -13,8 +13,8 @@ pub(super) struct Aliases {
 }
 
 impl Aliases {
-    /// Gives `alias`, which is not zero and not above the maximum, a meaning. Copies the name only
-    /// if it is a new one.
+    /// Gives `alias`, which may be anything from 1 to the maximum [MQTT5-3.3.2-12], a meaning.
+    /// Copies the name only if it is a new one.
     pub(super) fn set(
         &mut self,
         alias: u16,

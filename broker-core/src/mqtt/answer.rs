@@ -1,28 +1,39 @@
 //! What a server says beside PUBLISH.
 //!
+//! None of them has user properties, so that none ever has to be left out for want of room:
+//! [MQTT5-3.2.2-20], [MQTT5-3.4.2-3], [MQTT5-3.5.2-3], [MQTT5-3.6.2-3], [MQTT5-3.7.2-3],
+//! [MQTT5-3.9.2-2], [MQTT5-3.11.2-2], [MQTT5-3.14.2-4], [MQTT5-3.15.2-3].
+//!
 //! Each function says whether it wrote its packet: one that is larger than the client takes is not
 //! written [MQTT5-3.1.2-24].
 
-use core::fmt::{self, Write as _};
-
 use super::codes;
-use super::error::Violation;
 use super::frame::{PacketType, fits, varint_len};
+use super::settings::Features;
 use super::sink::Sink;
 use super::version::Version;
+use super::words::Words;
 use super::write::Head;
-use crate::api::{Ack, AckKind, ConnAck, PacketId};
+use crate::api::{Ack, AckKind, ConnAck, PacketId, QoS};
 use crate::reason::ReasonCode;
 
+/// Octets of the name of another server.
+const SERVER_BYTES_MAX: usize = 1_024;
+
 /// What the CONNACK of MQTT 5.0 says beside what the broker says.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
+#[derive(Clone, Debug)]
+pub(super) struct Terms<'a> {
     /// What the client asked for; only another value is said.
     pub(super) session_expiry_s: u32,
     pub(super) server_keep_alive_s: Option<u16>,
     pub(super) receive_maximum: u16,
     pub(super) topic_alias_maximum: u16,
     pub(super) packet_bytes_max: u32,
+    pub(super) features: Features,
+    /// Where response topics may begin.
+    pub(super) response_topics: Option<String>,
+    /// Method and data, if CONNECT named a method [MQTT5-4.12.0-5], [MQTT5-4.12.0-6].
+    pub(super) authentication: Option<(&'a str, &'a [u8])>,
 }
 
 /// CONNACK 0 of 3.1 and 3.1.1 [MQTT-3.1.4-4]. The octet that tells of the session
@@ -44,7 +55,7 @@ pub(super) fn refuse_3(reason: ReasonCode, out: &mut impl Sink) -> bool {
 /// CONNACK 0x00 of 5.0.
 pub(super) fn accept_5(
     connack: &ConnAck<'_>,
-    terms: &Terms,
+    terms: &Terms<'_>,
     bytes_max: u32,
     out: &mut impl Sink,
 ) -> bool {
@@ -55,14 +66,18 @@ pub(super) fn accept_5(
     }
     if let Some(client_id) = connack.assigned_client_id {
         // [MQTT5-3.1.3-7]
-        let len = u16::try_from(client_id.len()).expect("the broker makes short ones");
-        properties.push(0x12);
-        properties.extend_from_slice(&len.to_be_bytes());
-        properties.extend_from_slice(client_id.as_bytes());
+        push_binary(&mut properties, 0x12, client_id.as_bytes());
     }
+    // Otherwise the client's own is in force [MQTT5-3.2.2-22].
     if let Some(seconds) = terms.server_keep_alive_s {
         properties.push(0x13);
         properties.extend_from_slice(&seconds.to_be_bytes());
+    }
+    if let Some((method, data)) = terms.authentication {
+        push_authentication(&mut properties, method, data);
+    }
+    if let Some(topics) = &terms.response_topics {
+        push_binary(&mut properties, 0x1A, topics.as_bytes());
     }
     if terms.receive_maximum < u16::MAX {
         properties.push(0x21);
@@ -74,7 +89,80 @@ pub(super) fn accept_5(
     }
     properties.push(0x27);
     properties.extend_from_slice(&terms.packet_bytes_max.to_be_bytes());
+    push_missing(&mut properties, &terms.features);
     connack_5(connack.session_present, ReasonCode::Success, &properties, bytes_max, out)
+}
+
+/// AUTH of 5.0, without words [MQTT5-3.15.2-2], in which a server continues an exchange
+/// [MQTT5-4.12.0-2] or ends it well [MQTT5-3.15.2-1]. Says how large it is if it is larger than the
+/// client takes.
+pub(super) fn auth(
+    reason: ReasonCode,
+    method: &str,
+    data: &[u8],
+    bytes_max: u32,
+    out: &mut impl Sink,
+) -> Result<(), usize> {
+    let mut properties = Vec::new();
+    push_authentication(&mut properties, method, data);
+    let remaining = 1 + varint_len(properties.len()) + properties.len();
+    if !fits(remaining, bytes_max) {
+        return Err(1 + varint_len(remaining) + remaining);
+    }
+    let mut head = Head::frame(PacketType::Auth.first_octet(), remaining);
+    head.u8(reason as u8);
+    head.varint(properties.len());
+    head.put(out);
+    out.put(&properties);
+    Ok(())
+}
+
+fn push_authentication(properties: &mut Vec<u8>, method: &str, data: &[u8]) {
+    push_binary(properties, 0x15, method.as_bytes());
+    if !data.is_empty() {
+        push_binary(properties, 0x16, data);
+    }
+}
+
+/// A property that is a string or binary data, of which there are at most 65,535 octets.
+fn push_binary(properties: &mut Vec<u8>, id: u8, octets: &[u8]) {
+    let len = u16::try_from(octets.len()).expect("what a server says is short");
+    properties.push(id);
+    properties.extend_from_slice(&len.to_be_bytes());
+    properties.extend_from_slice(octets);
+}
+
+/// What is not served; that the rest is goes without saying [MQTT5-3.2.2-9].
+fn push_missing(properties: &mut Vec<u8>, features: &Features) {
+    if features.maximum_qos < QoS::ExactlyOnce {
+        properties.extend_from_slice(&[0x24, features.maximum_qos as u8]);
+    }
+    for (id, is_served) in [
+        (0x25, features.retain),
+        (0x28, features.wildcards),
+        (0x29, features.subscription_ids),
+        (0x2A, features.shared),
+    ] {
+        if !is_served {
+            properties.extend_from_slice(&[id, 0]);
+        }
+    }
+}
+
+/// CONNACK of 5.0 that sends a client to another server, with its name if it fits.
+pub(super) fn redirect(
+    reason: ReasonCode,
+    server: &str,
+    bytes_max: u32,
+    out: &mut impl Sink,
+) -> bool {
+    let mut properties = Vec::new();
+    if !server.is_empty() {
+        let end = server.floor_char_boundary(SERVER_BYTES_MAX);
+        push_binary(&mut properties, 0x1C, &server.as_bytes()[..end]);
+    }
+    connack_5(false, reason, &properties, bytes_max, out)
+        || connack_5(false, reason, &[], bytes_max, out)
 }
 
 /// CONNACK of 5.0 with a reason, and with `words` if they fit [MQTT5-3.2.2-19].
@@ -85,10 +173,12 @@ pub(super) fn refuse_5(
     out: &mut impl Sink,
 ) -> bool {
     let reason = codes::connack(reason);
+    // [MQTT5-3.2.2-6]
     connack_5(false, reason, words.as_properties(), bytes_max, out)
         || connack_5(false, reason, &[], bytes_max, out)
 }
 
+/// Of the flags only that of the session is ever set [MQTT5-3.2.2-1].
 fn connack_5(
     session_present: bool,
     reason: ReasonCode,
@@ -109,7 +199,8 @@ fn connack_5(
     true
 }
 
-/// DISCONNECT of 5.0, with `words` if they fit [MQTT5-3.14.2-3].
+/// DISCONNECT of 5.0, with `words` if they fit [MQTT5-3.14.2-3] and never with a session expiry
+/// [MQTT5-3.14.2-2].
 pub(super) fn disconnect(
     reason: ReasonCode,
     words: &Words,
@@ -131,10 +222,16 @@ pub(super) fn disconnect(
     put_if_fits(&[first, 1, reason], bytes_max, out)
 }
 
-/// PUBACK, PUBREC, PUBREL or PUBCOMP, with the identifier of the message [MQTT-2.3.1-6]. Only 5.0
-/// can say that something went wrong.
+/// PUBACK, PUBREC, PUBREL or PUBCOMP, with the identifier of the message [MQTT-2.3.1-6],
+/// [MQTT5-2.2.1-5]. Only 5.0 can say that something went wrong.
 #[inline]
-pub(super) fn ack(ack: &Ack, version: Version, bytes_max: u32, out: &mut impl Sink) -> bool {
+pub(super) fn ack(
+    ack: &Ack,
+    version: Version,
+    wants_words: bool,
+    bytes_max: u32,
+    out: &mut impl Sink,
+) -> bool {
     let reason = match version {
         Version::V31 | Version::V311 => ReasonCode::Success,
         Version::V5 => codes::ack(ack.kind, ack.reason),
@@ -144,8 +241,31 @@ pub(super) fn ack(ack: &Ack, version: Version, bytes_max: u32, out: &mut impl Si
     if reason == ReasonCode::Success {
         put_if_fits(&[first, 2, high, low], bytes_max, out)
     } else {
-        put_if_fits(&[first, 3, high, low, reason as u8], bytes_max, out)
+        let words = Words::on(ack_type(ack.kind), reason, wants_words);
+        bad_ack(&[first, high, low, reason as u8], &words, bytes_max, out)
     }
+}
+
+/// An acknowledgement with a reason, and with `words` if they fit: [MQTT5-3.4.2-2],
+/// [MQTT5-3.5.2-2], [MQTT5-3.6.2-2], [MQTT5-3.7.2-2].
+#[cold]
+fn bad_ack(
+    [first, high, low, reason]: &[u8; 4],
+    words: &Words,
+    bytes_max: u32,
+    out: &mut impl Sink,
+) -> bool {
+    let properties = words.as_properties();
+    let remaining = 3 + varint_len(properties.len()) + properties.len();
+    if properties.is_empty() || !fits(remaining, bytes_max) {
+        return put_if_fits(&[*first, 3, *high, *low, *reason], bytes_max, out);
+    }
+    let mut head = Head::frame(*first, remaining);
+    [high, low, reason].into_iter().for_each(|octet| head.u8(*octet));
+    head.varint(properties.len());
+    head.put(out);
+    out.put(properties);
+    true
 }
 
 pub(super) const fn ack_type(kind: AckKind) -> PacketType {
@@ -158,20 +278,26 @@ pub(super) const fn ack_type(kind: AckKind) -> PacketType {
 }
 
 /// SUBACK, with the identifier of the request [MQTT-2.3.1-7], [MQTT-3.8.4-2] and a code for each
-/// filter [MQTT-3.8.4-5], in their order [MQTT-3.9.3-1].
+/// filter [MQTT-3.8.4-5], in their order [MQTT-3.9.3-1]. The same in 5.0: [MQTT5-2.2.1-6],
+/// [MQTT5-3.8.4-2], [MQTT5-3.8.4-6], [MQTT5-3.8.4-7], [MQTT5-3.9.3-1].
 pub(super) fn suback(
     id: PacketId,
     reasons: &[ReasonCode],
     version: Version,
+    wants_words: bool,
     bytes_max: u32,
     out: &mut impl Sink,
 ) -> bool {
     let codes = reasons.iter().map(|reason| codes::suback(version, *reason)).collect::<Vec<_>>();
-    with_codes(PacketType::SubAck, id, &codes, version, bytes_max, out)
+    let refusal = reasons.iter().find(|reason| reason.is_error());
+    let words =
+        refusal.map_or(Words::NONE, |reason| Words::on(PacketType::SubAck, *reason, wants_words));
+    with_codes(PacketType::SubAck, id, &codes, &words, version, bytes_max, out)
+        || with_codes(PacketType::SubAck, id, &codes, &Words::NONE, version, bytes_max, out)
 }
 
-/// UNSUBACK, with the identifier of the request [MQTT-3.10.4-4]. Only 5.0 has a code for each
-/// filter [MQTT5-3.11.3-1].
+/// UNSUBACK, with the identifier of the request [MQTT-3.10.4-4], [MQTT5-3.10.4-5]. Only 5.0 has a
+/// code for each filter [MQTT5-3.11.3-1].
 pub(super) fn unsuback(
     id: PacketId,
     reasons: &[ReasonCode],
@@ -183,34 +309,43 @@ pub(super) fn unsuback(
         Version::V31 | Version::V311 => Vec::new(),
         Version::V5 => reasons.iter().map(|reason| codes::unsuback(*reason)).collect(),
     };
-    with_codes(PacketType::UnsubAck, id, &codes, version, bytes_max, out)
+    with_codes(PacketType::UnsubAck, id, &codes, &Words::NONE, version, bytes_max, out)
 }
 
-/// Packet identifier, no properties, and a code for each filter.
+/// Packet identifier, words as properties, and a code for each filter; if that fits
+/// [MQTT5-3.9.2-1], [MQTT5-3.11.2-1].
 fn with_codes(
     kind: PacketType,
     id: PacketId,
     codes: &[u8],
+    words: &Words,
     version: Version,
     bytes_max: u32,
     out: &mut impl Sink,
 ) -> bool {
-    let properties_size = if version == Version::V5 { 1 } else { 0 };
+    let properties = words.as_properties();
+    let properties_size = match version {
+        Version::V31 | Version::V311 => 0,
+        Version::V5 => varint_len(properties.len()) + properties.len(),
+    };
     let remaining = 2 + properties_size + codes.len();
     let does_fit = fits(remaining, bytes_max);
     if does_fit {
         let mut head = Head::frame(kind.first_octet(), remaining);
         head.u16(id.0);
         if version == Version::V5 {
-            head.varint(0);
+            head.varint(properties.len());
         }
         head.put(out);
+        if version == Version::V5 {
+            out.put(properties);
+        }
         out.put(codes);
     }
     does_fit
 }
 
-/// PINGRESP [MQTT-3.12.4-1].
+/// PINGRESP [MQTT-3.12.4-1], [MQTT5-3.12.4-1].
 pub(super) fn pingresp(bytes_max: u32, out: &mut impl Sink) -> bool {
     put_if_fits(&[PacketType::PingResp.first_octet(), 0], bytes_max, out)
 }
@@ -222,73 +357,4 @@ fn put_if_fits(packet: &[u8], bytes_max: u32, out: &mut impl Sink) -> bool {
         out.put(packet);
     }
     does_fit
-}
-
-/// What a client is told in words: a reason string as a block of properties, or nothing.
-#[derive(Debug)]
-pub(super) struct Words {
-    octets: [u8; Self::SIZE],
-    len: usize,
-}
-
-impl Words {
-    /// Identifier, length, and the longest text that is said; a longer one is cut.
-    const SIZE: usize = 3 + 120;
-
-    /// Nothing is said: the code says it all, or nobody wants to know.
-    pub(super) const NONE: Self = Self { octets: [0; Self::SIZE], len: 0 };
-
-    pub(super) fn about(violation: &Violation) -> Self {
-        let mut words = Self { len: 3, ..Self::NONE };
-        // It only fails when it is cut.
-        let _ = write!(words, "{violation}");
-        let text_len = u16::try_from(words.len - 3).expect("it is shorter than SIZE");
-        words.octets[0] = 0x1F;
-        words.octets[1..3].copy_from_slice(&text_len.to_be_bytes());
-        words
-    }
-
-    fn as_properties(&self) -> &[u8] {
-        &self.octets[..self.len]
-    }
-}
-
-impl fmt::Write for Words {
-    /// All texts are ASCII, so that they can be cut anywhere.
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = &mut self.octets[self.len..];
-        let taken = text.len().min(room.len());
-        room[..taken].copy_from_slice(&text.as_bytes()[..taken]);
-        self.len += taken;
-        if taken == text.len() { Ok(()) } else { Err(fmt::Error) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::error::Fault;
-    use super::*;
-    use crate::property::{Properties, Property, PropertyError};
-
-    #[test]
-    fn the_longest_words_are_whole() {
-        let violation = Violation {
-            packet: Some(PacketType::Unsubscribe),
-            fault: Fault::Properties(PropertyError::BadVarInt),
-        };
-        let words = Words::about(&violation);
-        let properties = Properties::parse(words.as_properties()).expect("good properties");
-        let text = violation.to_string();
-        assert_eq!(properties.iter().collect::<Vec<_>>(), [Property::ReasonString(&text)]);
-    }
-
-    #[test]
-    fn longer_words_are_cut() {
-        let field = "a name that goes on and on and on and on and on and on and on and on and on \
-                     and on and on and on and on and on and on";
-        let violation = Violation { packet: None, fault: Fault::Truncated(field) };
-        let words = Words::about(&violation);
-        assert_eq!(words.as_properties().len(), Words::SIZE);
-        assert!(Properties::parse(words.as_properties()).is_ok());
-    }
 }

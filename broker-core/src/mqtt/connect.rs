@@ -10,7 +10,7 @@ use core::time::Duration;
 use super::error::Fault;
 use super::property;
 use super::read::Reader;
-use super::settings::Settings;
+use super::settings::{Features, Settings};
 use super::version::Version;
 use crate::api::{Connect, ConnectWill, Credit, QoS, Will};
 use crate::property::{Properties, Property};
@@ -27,7 +27,7 @@ pub(super) struct Protocol {
 
 impl Protocol {
     /// Reads name and level. A level that goes with the other name is a level that is not served
-    /// [MQTT-3.1.2-1], [MQTT-3.1.2-2].
+    /// [MQTT-3.1.2-1], [MQTT-3.1.2-2], [MQTT5-3.1.2-1], [MQTT5-3.1.2-2].
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
         const BRIDGE: u8 = 0x80;
         let name = reader.binary("protocol name")?;
@@ -106,9 +106,9 @@ pub(super) fn decode<'a>(
 }
 
 impl Request<'_> {
-    /// Whether the server takes it [MQTT-3.1.3-9]. An identifier of no characters is the server's
-    /// to choose [MQTT-3.1.3-6]: in 3.1.1 only with a clean session [MQTT-3.1.3-7], [MQTT-3.1.3-8],
-    /// in 3.1 never. The 23 characters of 3.1 are not insisted on, as nobody does.
+    /// Whether the server takes it [MQTT-3.1.3-9], [MQTT5-3.1.3-8]. An identifier of no characters
+    /// is the server's to choose [MQTT-3.1.3-6]: in 3.1.1 only with a clean session [MQTT-3.1.3-7],
+    /// [MQTT-3.1.3-8], in 3.1 never. The 23 characters of 3.1 are not insisted on, as nobody does.
     pub(super) fn check(&self, settings: &Settings) -> Result<(), Fault> {
         let size = self.connect.client_id.len();
         let max = settings.client_id_bytes_max;
@@ -118,12 +118,42 @@ impl Request<'_> {
         if size > max {
             return Err(Fault::ClientIdTooLong { size, max });
         }
-        // [MQTT5-4.12.0-1]
-        if self.wishes.has_authentication_method {
-            return Err(Fault::AuthenticationMethod);
+        if let Some(redirect) = &settings.redirect {
+            return Err(Fault::Elsewhere { is_permanent: redirect.is_permanent });
         }
-        Ok(())
+        match &self.connect.will {
+            ConnectWill::Set(will) => check_publication(&settings.features, will.qos, will.retain),
+            ConnectWill::None | ConnectWill::Keep => Ok(()),
+        }
     }
+}
+
+/// The method by which a client wants to show who it is, and what it says first.
+pub(super) fn authentication<'a>(request: &Request<'a>) -> Option<(&'a str, Option<&'a [u8]>)> {
+    if !request.wishes.has_authentication_method {
+        return None;
+    }
+    let (mut method, mut data) = (None, None);
+    for property in request.connect.properties.iter() {
+        if let Property::AuthenticationMethod(name) = property {
+            method = Some(name);
+        } else if let Property::AuthenticationData(octets) = property {
+            data = Some(octets);
+        }
+    }
+    method.map(|method| (method, data))
+}
+
+/// Whether a message or a will asks for what is served.
+#[inline]
+pub(super) fn check_publication(features: &Features, qos: QoS, retain: bool) -> Result<(), Fault> {
+    if qos > features.maximum_qos {
+        return Err(Fault::QosNotServed);
+    }
+    if retain && !features.retain {
+        return Err(Fault::RetainNotServed);
+    }
+    Ok(())
 }
 
 /// The octet of flags.
@@ -140,7 +170,7 @@ impl Flags {
 
     fn new(octet: u8, version: Version) -> Result<Self, Fault> {
         let flags = Self(octet);
-        // [MQTT-3.1.2-3]; MQTT 3.1 calls the bit unused.
+        // [MQTT-3.1.2-3], [MQTT5-3.1.2-3]; MQTT 3.1 calls the bit unused.
         if flags.has(Self::RESERVED) && version != Version::V31 {
             return Err(Fault::ReservedBits("connect flags"));
         }
@@ -172,10 +202,13 @@ impl Flags {
 pub(super) struct Wishes {
     session_expiry_s: u32,
     receive_maximum: u16,
+    pub(super) topic_alias_maximum: u16,
     /// Octets of the largest packet that the client takes [MQTT5-3.1.2-24].
     pub(super) packet_bytes_max: u32,
     /// Whether the client likes to be told why, in words [MQTT5-3.1.2-29].
     pub(super) wants_words: bool,
+    /// Whether the client asks for response information.
+    pub(super) wants_response_topics: bool,
     has_authentication_method: bool,
 }
 
@@ -184,8 +217,10 @@ impl Default for Wishes {
         Self {
             session_expiry_s: 0,
             receive_maximum: u16::MAX,
+            topic_alias_maximum: 0,
             packet_bytes_max: u32::MAX,
             wants_words: true,
+            wants_response_topics: false,
             has_authentication_method: false,
         }
     }
@@ -200,10 +235,14 @@ impl Wishes {
                 wishes.session_expiry_s = seconds;
             } else if let Property::ReceiveMaximum(messages) = property {
                 wishes.receive_maximum = messages;
+            } else if let Property::TopicAliasMaximum(aliases) = property {
+                wishes.topic_alias_maximum = aliases;
             } else if let Property::MaximumPacketSize(octets) = property {
                 wishes.packet_bytes_max = octets;
             } else if let Property::RequestProblemInformation(wanted) = property {
                 wishes.wants_words = wanted == 1;
+            } else if let Property::RequestResponseInformation(wanted) = property {
+                wishes.wants_response_topics = wanted == 1;
             } else if let Property::AuthenticationMethod(_) = property {
                 wishes.has_authentication_method = true;
             } else if let Property::AuthenticationData(_) = property {
@@ -239,7 +278,7 @@ fn read_will<'a>(
         topic,
         payload,
         qos: flags.will_qos()?,
-        // [MQTT-3.1.2-16], [MQTT-3.1.2-17]
+        // [MQTT-3.1.2-16], [MQTT-3.1.2-17], [MQTT5-3.1.2-14], [MQTT5-3.1.2-15]
         retain: flags.has(Flags::WILL_RETAIN),
         delay_s,
         properties,

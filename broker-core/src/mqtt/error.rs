@@ -95,11 +95,18 @@ pub enum Fault {
         /// Octets that are allowed.
         max: usize,
     },
-    /// An authentication method: this server has none [MQTT5-4.12.0-1].
+    /// Who the client says it is, or how it wants to show that, is refused: [MQTT5-4.12.0-1],
+    /// [MQTT5-4.12.0-4], [MQTT5-3.1.4-2].
+    NotAuthenticated(ReasonCode),
+    /// An AUTH without a method, or with another one than CONNECT named [MQTT5-4.12.0-5].
     AuthenticationMethod,
+    /// While a client shows who it is it says AUTH and DISCONNECT only [MQTT5-3.1.2-30].
+    Unauthenticated,
+    /// DISCONNECT of a client that was still to show who it is.
+    GaveUp,
     /// Authentication data without a method.
     AuthenticationData,
-    /// AUTH, while no authentication is under way [MQTT5-4.12.0-7].
+    /// AUTH, while no authentication is under way or may begin [MQTT5-4.12.0-7].
     NoAuthentication,
     /// What should be a topic name.
     TopicName(TopicError),
@@ -134,6 +141,21 @@ pub enum Fault {
     },
     /// More publications of QoS 1 and 2 than were allowed to be under way [MQTT5-3.3.4-7].
     ReceiveMaximum(u16),
+    /// A QoS above what is served [MQTT5-3.2.2-11], [MQTT5-3.2.2-12].
+    QosNotServed,
+    /// RETAIN, which is not served [MQTT5-3.2.2-13], [MQTT5-3.2.2-14].
+    RetainNotServed,
+    /// A filter with wildcards, which are not served.
+    WildcardsNotServed,
+    /// An identifier of a subscription, which is not served.
+    SubscriptionIdsNotServed,
+    /// A shared subscription, which is not served.
+    SharedNotServed,
+    /// Clients are served elsewhere.
+    Elsewhere {
+        /// For good.
+        is_permanent: bool,
+    },
     /// A reason code that does not exist, or not in this packet from a client.
     BadReasonCode(u8),
     /// A session that was to end with its connection shall outlive it after all.
@@ -167,6 +189,8 @@ impl Fault {
             | Self::PasswordWithoutUserName
             | Self::AuthenticationData
             | Self::NoAuthentication
+            | Self::AuthenticationMethod
+            | Self::Unauthenticated
             | Self::TopicName(TopicError::Empty)
             | Self::NoFilters
             | Self::BadSubscriptionQos
@@ -182,13 +206,21 @@ impl Fault {
             Self::ClientIdEmpty | Self::ClientIdTooLong { .. } => {
                 ReasonCode::ClientIdentifierNotValid
             }
-            Self::AuthenticationMethod => ReasonCode::BadAuthenticationMethod,
+            Self::NotAuthenticated(reason) => reason,
+            Self::GaveUp => ReasonCode::Success,
             Self::TopicFilter(_) => ReasonCode::TopicFilterInvalid,
             Self::TopicName(_) => ReasonCode::TopicNameInvalid,
             Self::ReceiveMaximum(_) => ReasonCode::ReceiveMaximumExceeded,
             Self::AliasInvalid(_) => ReasonCode::TopicAliasInvalid,
             Self::TooLarge { .. } => ReasonCode::PacketTooLarge,
             Self::AliasesTooLong { .. } => ReasonCode::QuotaExceeded,
+            Self::QosNotServed => ReasonCode::QosNotSupported,
+            Self::RetainNotServed => ReasonCode::RetainNotSupported,
+            Self::WildcardsNotServed => ReasonCode::WildcardSubscriptionsNotSupported,
+            Self::SubscriptionIdsNotServed => ReasonCode::SubscriptionIdentifiersNotSupported,
+            Self::SharedNotServed => ReasonCode::SharedSubscriptionsNotSupported,
+            Self::Elsewhere { is_permanent: false } => ReasonCode::UseAnotherServer,
+            Self::Elsewhere { is_permanent: true } => ReasonCode::ServerMoved,
         }
     }
 }
@@ -226,7 +258,12 @@ impl fmt::Display for Fault {
             Self::ClientIdTooLong { size, max } => {
                 write!(f, "client identifier: {size} octets, {max} are allowed")
             }
-            Self::AuthenticationMethod => f.write_str("authentication method: none is served"),
+            Self::NotAuthenticated(reason) => reason.fmt(f),
+            Self::AuthenticationMethod => {
+                f.write_str("authentication method: not the one of CONNECT")
+            }
+            Self::Unauthenticated => f.write_str("authentication is under way"),
+            Self::GaveUp => f.write_str("the client gave authentication up"),
             Self::AuthenticationData => f.write_str("authentication data without a method"),
             Self::NoAuthentication => f.write_str("no authentication is under way"),
             Self::TopicName(error) => write!(f, "topic name: {error}"),
@@ -246,6 +283,15 @@ impl fmt::Display for Fault {
                 write!(f, "topic aliases: {max} octets of topic names are allowed")
             }
             Self::ReceiveMaximum(max) => write!(f, "{max} unacknowledged ones are allowed"),
+            Self::QosNotServed => f.write_str("this QoS is not served"),
+            Self::RetainNotServed => f.write_str("RETAIN is not served"),
+            Self::WildcardsNotServed => f.write_str("topic filter: wildcards are not served"),
+            Self::SubscriptionIdsNotServed => {
+                f.write_str("subscription identifiers are not served")
+            }
+            Self::SharedNotServed => f.write_str("shared subscriptions are not served"),
+            Self::Elsewhere { is_permanent: false } => f.write_str("use another server"),
+            Self::Elsewhere { is_permanent: true } => f.write_str("the server has moved"),
             Self::BadReasonCode(code) => write!(f, "reason code: 0x{code:02X} is not for this"),
             Self::ExpiryRaised => f.write_str("session expiry: it was zero in CONNECT"),
         }

@@ -98,7 +98,8 @@ impl PacketType {
     }
 
     /// The first octet of a packet that is not PUBLISH [MQTT-2.2.2-1]: [MQTT-3.6.1-1],
-    /// [MQTT-3.8.1-1], [MQTT-3.10.1-1], [MQTT-3.14.1-1].
+    /// [MQTT-3.8.1-1], [MQTT-3.10.1-1], [MQTT-3.14.1-1]; [MQTT5-3.6.1-1], [MQTT5-3.8.1-1],
+    /// [MQTT5-3.10.1-1], [MQTT5-3.14.1-1], [MQTT5-3.15.1-1].
     pub(super) const fn first_octet(self) -> u8 {
         let flags = match self {
             Self::PubRel | Self::Subscribe | Self::Unsubscribe => 0b0010,
@@ -182,9 +183,10 @@ pub(super) fn check_flags(first: u8, kind: PacketType, version: Version) -> Resu
 #[inline]
 fn check_publish_flags(first: u8, version: Version) -> Result<(), Fault> {
     match first >> 1 & 0b11 {
-        // [MQTT-3.3.1-4]
+        // [MQTT-3.3.1-4], [MQTT5-3.3.1-4]
         3 => Err(Fault::BadQos),
-        // [MQTT-3.3.1-2]; Mosquitto closes too. MQTT 3.1 does not say what it means there.
+        // [MQTT-3.3.1-2], [MQTT5-3.3.1-2]; Mosquitto closes too. MQTT 3.1 does not say what it
+        // means there.
         0 if first & DUP != 0 && version != Version::V31 => Err(Fault::DupAtQos0),
         _ => Ok(()),
     }

@@ -45,7 +45,9 @@
 //! | `connect.rs` `publish.rs` `subscribe.rs` `small.rs` | the packets of a client |
 //! | `answer.rs` | the packets of a server |
 //! | `property.rs` `codes.rs` | which property and which reason code may stand where |
-//! | `alias.rs` | topic aliases of a client |
+//! | `words.rs` | what is said beside a reason code |
+//! | `alias.rs` | topic aliases that a client has set |
+//! | `naming.rs` | topic aliases that the server sets |
 //! | `read.rs` `write.rs` | fields |
 //! | `error.rs` | what can be wrong, and what 5.0 calls it |
 //! | `settings.rs` `version.rs` `sink.rs` | what the caller brings |
@@ -67,6 +69,7 @@ mod codes;
 mod connect;
 mod error;
 mod frame;
+mod naming;
 mod property;
 mod publish;
 mod read;
@@ -76,11 +79,12 @@ mod sink;
 mod small;
 mod subscribe;
 mod version;
+mod words;
 mod write;
 
 pub use error::{Fault, Field, Violation};
 pub use frame::PacketType;
 pub use server::{Received, Sent, ServerConn};
-pub use settings::Settings;
+pub use settings::{Features, Redirect, Settings};
 pub use sink::Sink;
 pub use version::Versions;

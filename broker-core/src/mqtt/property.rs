@@ -57,7 +57,8 @@ pub(super) const DISCONNECT: Place =
     Place::new("properties", &[0x11, 0x1F, USER_PROPERTY]).but_servers(&[SERVER_REFERENCE]);
 pub(super) const AUTH: Place = Place::new("properties", &[0x15, 0x16, 0x1F, USER_PROPERTY]);
 
-/// Reads a block of properties and shows each of them to `hear`. One pass.
+/// Reads a block of properties and shows each of them to `hear`. One pass. Strings are UTF-8
+/// wherever they stand [MQTT5-3.3.2-19].
 #[inline]
 pub(super) fn read<'a>(
     reader: &mut Reader<'a>,
@@ -105,7 +106,7 @@ fn check_value(property: Property<'_>, id: u8) -> Result<(), Fault> {
         Property::ReceiveMaximum(value) => value > 0,
         // [MQTT5-3.3.2-8]; too high ones are found where the maximum is known.
         Property::TopicAlias(0) => return Err(Fault::AliasInvalid(0)),
-        // A topic name like any other [MQTT5-3.3.2-14].
+        // A topic name like any other [MQTT5-3.3.2-13], [MQTT5-3.3.2-14].
         Property::ResponseTopic(topic) => TopicName::new(topic).is_ok(),
         Property::MessageExpiryInterval(_)
         | Property::ContentType(_)

@@ -2,6 +2,7 @@
 
 use super::error::Fault;
 use super::frame::{DUP, PacketType, RETAIN, fits, varint_len};
+use super::naming::Name;
 use super::property;
 use super::read::Reader;
 use super::sink::Sink;
@@ -27,7 +28,7 @@ pub(super) struct Received<'a> {
 }
 
 /// Reads a PUBLISH whose first octet has been checked: topic name [MQTT-3.3.2-1], [MQTT-3.3.2-2],
-/// packet identifier at QoS 1 and 2, properties (5.0), payload.
+/// [MQTT5-3.3.2-1], [MQTT5-3.3.2-2], packet identifier at QoS 1 and 2, properties (5.0), payload.
 #[inline]
 pub(super) fn decode(first: u8, body: &[u8], version: Version) -> Result<Received<'_>, Fault> {
     let qos = QoS::from_u8(first >> 1 & 0b11).ok_or(Fault::BadQos)?;
@@ -68,16 +69,17 @@ pub(super) fn decode(first: u8, body: &[u8], version: Version) -> Result<Receive
 pub(super) fn encode(
     delivery: &Delivery<'_>,
     version: Version,
+    name: Name,
     bytes_max: u32,
     out: &mut impl Sink,
 ) -> bool {
     let message = delivery.message;
-    let topic = message.topic();
+    let topic = if matches!(name, Name::Alias(_)) { "" } else { message.topic() };
     let payload = message.payload();
     let id_len = if delivery.qos == QoS::AtMostOnce { 0 } else { 2 };
     let properties_len = match version {
         Version::V31 | Version::V311 => 0,
-        Version::V5 => properties_len(delivery),
+        Version::V5 => properties_len(delivery, name),
     };
     let properties_size = match version {
         Version::V31 | Version::V311 => 0,
@@ -89,24 +91,27 @@ pub(super) fn encode(
     }
     let mut head = Head::frame(first_octet(delivery), remaining);
     head.string_len(topic);
-    head.put(out);
-    out.put(topic.as_bytes());
-    if id_len > 0 {
-        head.u16(delivery.id.0);
-    }
+    let id = delivery.id.0.to_be_bytes();
+    let id = &id[..id_len];
+    // All that is copied goes in one piece, where nothing is to be said between.
+    let copied = match (version, message.shared_payload()) {
+        (Version::V31 | Version::V311, None) => payload,
+        (Version::V31 | Version::V311, Some(_)) | (Version::V5, _) => &[],
+    };
+    head.put_with([topic.as_bytes(), id, copied], out);
     if version == Version::V5 {
-        write_properties(delivery, properties_len, head, out);
-    } else if id_len > 0 {
-        head.put(out);
+        write_properties(delivery, name, properties_len, out);
     }
     match message.shared_payload() {
         Some(shared) => out.put_shared(shared),
-        None => out.put(payload),
+        None if version == Version::V5 => out.put(payload),
+        None => {}
     }
     true
 }
 
-/// DUP [MQTT-3.3.1-1] is for QoS 1 and 2 [MQTT-3.3.1-2], [MQTT-4.3.1-1].
+/// DUP [MQTT-3.3.1-1], [MQTT5-3.3.1-1] is for QoS 1 and 2 [MQTT-3.3.1-2], [MQTT-4.3.1-1],
+/// [MQTT5-4.3.1-1].
 fn first_octet(delivery: &Delivery<'_>) -> u8 {
     let dup = if delivery.dup && delivery.qos > QoS::AtMostOnce { DUP } else { 0 };
     let retain = if delivery.retain { RETAIN } else { 0 };
@@ -115,18 +120,26 @@ fn first_octet(delivery: &Delivery<'_>) -> u8 {
 
 const MESSAGE_EXPIRY_INTERVAL: u8 = 0x02;
 const SUBSCRIPTION_IDENTIFIER: u8 = 0x0B;
+const TOPIC_ALIAS: u8 = 0x23;
 
-/// Octets of the properties: those of the publisher, what is left of the message's time
-/// [MQTT5-3.3.2-6], and the identifiers of all subscriptions that this is for [MQTT5-3.3.4-4].
-fn properties_len(delivery: &Delivery<'_>) -> usize {
+/// Octets of the properties: those of the publisher in their order [MQTT5-3.3.2-18], what is left
+/// of the message's time [MQTT5-3.3.2-6], the identifiers of all subscriptions that this is for
+/// [MQTT5-3.3.4-4], and a topic alias [MQTT5-3.3.2-11].
+fn properties_len(delivery: &Delivery<'_>, name: Name) -> usize {
+    let alias = if name.alias().is_some() { 1 + 2 } else { 0 };
     let expiry = if delivery.expiry_s.is_some() { 1 + 4 } else { 0 };
     let ids =
         delivery.subscription_ids.iter().map(|id| 1 + varint_len(*id as usize)).sum::<usize>();
-    delivery.message.properties().as_octets().len() + expiry + ids
+    delivery.message.properties().as_octets().len() + alias + expiry + ids
 }
 
-fn write_properties(delivery: &Delivery<'_>, len: usize, mut head: Head, out: &mut impl Sink) {
+fn write_properties(delivery: &Delivery<'_>, name: Name, len: usize, out: &mut impl Sink) {
+    let mut head = Head::new();
     head.varint(len);
+    if let Some(alias) = name.alias() {
+        head.u8(TOPIC_ALIAS);
+        head.u16(alias);
+    }
     if let Some(seconds) = delivery.expiry_s {
         head.u8(MESSAGE_EXPIRY_INTERVAL);
         head.u32(seconds);

@@ -58,7 +58,8 @@ impl<'a> Reader<'a> {
         self.take(usize::from(len), field)
     }
 
-    /// Octets behind a variable byte integer: a block of properties.
+    /// Octets behind a variable byte integer: a block of properties. None of them are a block of
+    /// zero octets, whose length is there all the same [MQTT5-2.2.2-1].
     #[inline]
     pub(super) fn block(&mut self, field: Field) -> Result<&'a [u8], Fault> {
         // What stands at the end of a packet and is no whole integer is cut off or endless.

@@ -1,16 +1,23 @@
 //! The server's end of one connection.
 //!
-//! CONNECT comes in → CONNACK goes out → anything goes in both directions → a violation, or the
-//! broker, ends it, or the client leaves with DISCONNECT. What comes after that is ignored; what
-//! was asked before a DISCONNECT is still answered.
+//! CONNECT comes in → AUTH goes back and forth, if a method was named → CONNACK goes out → anything
+//! goes in both directions → a violation, or the broker, ends it, or the client leaves with
+//! DISCONNECT. What comes after that is ignored; what was asked before a DISCONNECT is still
+//! answered.
 
+mod authenticate;
 mod receive;
 mod send;
+mod unreleased;
 
 use super::alias::Aliases;
 use super::frame::PacketType;
+use super::naming::Naming;
+use super::settings::Features;
 use super::version::Version;
 use crate::api::Dialect;
+use authenticate::Authentication;
+use unreleased::UnreleasedIds;
 
 /// The server's end of one connection. It has no buffers: octets stay with the caller.
 #[derive(Debug)]
@@ -27,14 +34,39 @@ pub struct ServerConn {
     topic_alias_maximum: u16,
     inbound_bytes_max: u32,
     server_keep_alive_s: Option<u16>,
+    features: Features,
     /// What the client asked for.
     session_expiry_s: u32,
     outbound_bytes_max: u32,
     /// Messages of QoS 1 and 2 from the client that have not been answered for good; counted in
     /// 5.0.
     unanswered: u16,
-    /// Made with the first alias.
-    aliases: Option<Box<Aliases>>,
+    /// Topic aliases that the client takes, of which we use so many, and octets of the topic names
+    /// behind those of one direction.
+    outbound_alias_maximum: u16,
+    alias_bytes_max: u32,
+    extras: Option<Box<Extras>>,
+}
+
+/// What only some connections need; made with the first of it.
+#[derive(Debug, Default)]
+struct Extras {
+    /// Aliases that the client has set.
+    inbound: Aliases,
+    /// Those that we have set.
+    outbound: Naming,
+    unreleased: UnreleasedIds,
+    /// If CONNECT named a method.
+    authentication: Option<Box<Authentication>>,
+    /// What CONNACK tells of response topics, but for an identifier that is still to be chosen.
+    response_topics: Option<ResponseTopics>,
+}
+
+/// The beginning of response topics of one client.
+#[derive(Debug)]
+struct ResponseTopics {
+    prefix: Box<str>,
+    client_id: Box<str>,
 }
 
 /// How far a connection is.
@@ -42,6 +74,8 @@ pub struct ServerConn {
 enum Phase {
     /// Nothing was received.
     New,
+    /// CONNECT was read and waits until the client has shown who it is.
+    Authenticating,
     /// CONNECT was heard, CONNACK has not been sent.
     Connecting,
     /// CONNACK was sent.
@@ -105,10 +139,13 @@ impl ServerConn {
             topic_alias_maximum: 0,
             inbound_bytes_max: 0,
             server_keep_alive_s: None,
+            features: Features::ALL,
             session_expiry_s: 0,
             outbound_bytes_max: u32::MAX,
             unanswered: 0,
-            aliases: None,
+            outbound_alias_maximum: 0,
+            alias_bytes_max: 0,
+            extras: None,
         }
     }
 
@@ -123,21 +160,42 @@ impl ServerConn {
         self.phase == Phase::Ended || self.has_left
     }
 
+    /// Whether the client is still to show who it is: the broker has not heard of it.
+    pub fn is_authenticating(&self) -> bool {
+        self.phase == Phase::Authenticating
+    }
+
     /// What the client speaks, once it has said so.
     pub const fn dialect(&self) -> Option<Dialect> {
         match self.phase {
             Phase::New => None,
-            Phase::Connecting | Phase::Connected | Phase::Ended => Some(self.version.dialect()),
+            Phase::Authenticating | Phase::Connecting | Phase::Connected | Phase::Ended => {
+                Some(self.version.dialect())
+            }
         }
     }
 
     /// Octets held on the heap.
     pub fn memory(&self) -> usize {
-        self.aliases.as_ref().map_or(0, |aliases| aliases.memory())
+        self.extras.as_ref().map_or(0, |extras| extras.memory())
     }
 
     fn end(&mut self) {
         self.phase = Phase::Ended;
-        self.aliases = None;
+        self.extras = None;
+    }
+}
+
+impl Extras {
+    fn memory(&self) -> usize {
+        size_of::<Self>()
+            + self.inbound.memory()
+            + self.outbound.memory()
+            + self.unreleased.memory()
+            + self
+                .response_topics
+                .as_ref()
+                .map_or(0, |topics| topics.prefix.len() + topics.client_id.len())
+            + self.authentication.as_ref().map_or(0, |authentication| authentication.memory())
     }
 }

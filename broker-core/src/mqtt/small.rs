@@ -54,25 +54,35 @@ pub(super) fn disconnect(
     Ok(Disconnect { reason, keep_will: false, session_expiry_s: new_expiry_s })
 }
 
-/// Reads AUTH, which can only be wrong: no authentication is ever under way, since a CONNECT that
-/// asks for one is refused [MQTT5-4.12.0-1], [MQTT5-4.12.0-7].
-pub(super) fn auth(body: &[u8]) -> Fault {
-    match read_auth(body) {
-        Ok(()) => Fault::NoAuthentication,
-        Err(fault) => fault,
-    }
+/// An AUTH as it was received.
+#[derive(Debug)]
+pub(super) struct Auth<'a> {
+    pub(super) reason: ReasonCode,
+    pub(super) method: &'a str,
+    pub(super) data: Option<&'a [u8]>,
 }
 
-fn read_auth(body: &[u8]) -> Result<(), Fault> {
+/// Reads AUTH: a client continues or begins anew [MQTT5-3.15.2-1], and names its method either way
+/// [MQTT5-4.12.0-5]. One without a body would be the success that only servers tell.
+pub(super) fn auth(body: &[u8]) -> Result<Auth<'_>, Fault> {
     let mut reader = Reader::new(body);
     if reader.is_empty() {
-        return Ok(());
+        return Err(Fault::BadReasonCode(ReasonCode::Success as u8));
     }
-    read_reason(&mut reader, codes::is_of_client_auth)?;
+    let reason = read_reason(&mut reader, codes::is_of_client_auth)?;
+    let (mut method, mut data) = (None, None);
     if !reader.is_empty() {
-        property::read(&mut reader, &property::AUTH, |_| {})?;
+        property::read(&mut reader, &property::AUTH, |property| {
+            if let Property::AuthenticationMethod(name) = property {
+                method = Some(name);
+            } else if let Property::AuthenticationData(octets) = property {
+                data = Some(octets);
+            }
+        })?;
     }
-    reader.end()
+    reader.end()?;
+    let method = method.ok_or(Fault::AuthenticationMethod)?;
+    Ok(Auth { reason, method, data })
 }
 
 fn read_reason(

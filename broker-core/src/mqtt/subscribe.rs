@@ -5,6 +5,7 @@
 use super::error::Fault;
 use super::property;
 use super::read::Reader;
+use super::settings::Features;
 use super::version::Version;
 use crate::api::{PacketId, QoS, RetainHandling, SubscribeRequest, SubscriptionOptions};
 use crate::property::Property;
@@ -24,11 +25,12 @@ pub(super) struct Subscribe<'a> {
 ///
 /// A bridge of 3.1 or 3.1.1 gets what it would ask for in 5.0: no message that it sent itself, and
 /// the RETAIN flag as it was published.
-pub(super) fn subscribe(
-    body: &[u8],
+pub(super) fn subscribe<'a>(
+    body: &'a [u8],
     version: Version,
     is_bridge: bool,
-) -> Result<Subscribe<'_>, Fault> {
+    features: &Features,
+) -> Result<Subscribe<'a>, Fault> {
     let mut reader = Reader::new(body);
     let id = reader.packet_id()?;
     let mut identifier = 0;
@@ -39,15 +41,21 @@ pub(super) fn subscribe(
             }
         })?;
     }
+    if identifier > 0 && !features.subscription_ids {
+        return Err(Fault::SubscriptionIdsNotServed);
+    }
     check_not_empty(&reader, version)?;
     let mut requests = Vec::new();
     while !reader.is_empty() {
         let filter = reader.topic_filter()?;
         let octet = reader.u8("subscription options")?;
-        let options = match version {
+        let mut options = match version {
             Version::V31 | Version::V311 => options_3(octet, filter, is_bridge)?,
             Version::V5 => options_5(octet, filter)?,
         };
+        check_served(filter, features)?;
+        // Any QoS may be asked for [MQTT5-3.2.2-10].
+        options.qos = options.qos.min(features.maximum_qos);
         requests.push(SubscribeRequest { filter, options });
     }
     Ok(Subscribe { id, identifier, requests })
@@ -69,6 +77,18 @@ pub(super) fn unsubscribe(
         filters.push(reader.topic_filter()?);
     }
     Ok((id, filters))
+}
+
+/// The filter is of a kind that is served [MQTT-3.8.3-2].
+fn check_served(filter: TopicFilter<'_>, features: &Features) -> Result<(), Fault> {
+    let (is_shared, plain) = filter.share().map_or((false, filter), |(_, plain)| (true, plain));
+    if is_shared && !features.shared {
+        return Err(Fault::SharedNotServed);
+    }
+    if !features.wildcards && plain.has_wildcard() {
+        return Err(Fault::WildcardsNotServed);
+    }
+    Ok(())
 }
 
 /// There is a filter: [MQTT-3.8.3-3], [MQTT5-3.8.3-2], [MQTT-3.10.3-2]. MQTT 3.1 does

@@ -2,11 +2,14 @@
 
 use super::sink::Sink;
 
-/// A few octets on the stack: the small fields in front of, between and behind the large ones,
-/// which go to the sink as they are.
+/// A few octets: the small fields in front of, between and behind the large ones, which go to the
+/// sink as they are.
+///
+/// They are put together in a number, the first octet lowest. In an array, a processor would have
+/// to wait for the last octet to be in memory before it can copy several of them at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
-    octets: [u8; Self::SIZE],
+    octets: u128,
     len: usize,
 }
 
@@ -16,7 +19,7 @@ impl Head {
 
     #[inline]
     pub(super) const fn new() -> Self {
-        Self { octets: [0; Self::SIZE], len: 0 }
+        Self { octets: 0, len: 0 }
     }
 
     /// First octet and remaining length.
@@ -30,7 +33,8 @@ impl Head {
 
     #[inline]
     pub(super) fn u8(&mut self, value: u8) {
-        self.octets[self.len] = value;
+        assert!(self.len < Self::SIZE, "no packet has so many small fields in a row");
+        self.octets |= u128::from(value) << (8 * self.len);
         self.len += 1;
     }
 
@@ -68,10 +72,19 @@ impl Head {
         self.u16(u16::try_from(text.len()).expect("strings were measured where they came in"));
     }
 
+    /// Gives the octets, and then others, to the sink in one go.
+    #[inline]
+    pub(super) fn put_with(&self, rest: [&[u8]; 3], out: &mut impl Sink) {
+        let octets = self.octets.to_le_bytes();
+        let [first, second, third] = rest;
+        out.put_all([&octets[..self.len], first, second, third]);
+    }
+
     /// Gives the octets to the sink and begins anew.
     #[inline]
     pub(super) fn put(&mut self, out: &mut impl Sink) {
-        out.put(&self.octets[..self.len]);
-        self.len = 0;
+        let octets = self.octets.to_le_bytes();
+        out.put(&octets[..self.len]);
+        *self = Self::new();
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Entries stand in the order in which they were first sent, which is the order in which they are
 //! sent again after a resume [MQTT-4.6.0-1]. Packet identifiers are given out in sequence, so the
-//! entry of an acknowledgement is found by arithmetic; only a client that leaves one message
-//! unanswered for 65,535 others makes it a search.
+//! entry of an acknowledgement is found by arithmetic, or by halving if some were acknowledged out
+//! of order; only a client that leaves one message unanswered for 65,535 others makes it a search.
 
 use std::collections::VecDeque;
 
@@ -84,17 +84,30 @@ pub(crate) struct Window {
     to_resend: u32,
     /// Entries that were never sent, as they may not leave yet.
     held_back: u32,
+    /// Whether each entry is further from the first than the one before it.
+    is_in_sequence: bool,
+    /// The number of the record that was pushed last.
+    last_number: u64,
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { entries: VecDeque::new(), last_id: 0, id_max: u16::MAX, to_resend: 0, held_back: 0 }
+        Self {
+            entries: VecDeque::new(),
+            last_id: 0,
+            id_max: u16::MAX,
+            to_resend: 0,
+            held_back: 0,
+            is_in_sequence: true,
+            last_number: 0,
+        }
     }
 }
 
 impl Window {
     /// Sets the highest identifier that is given out from now on.
-    pub(crate) const fn set_id_max(&mut self, id_max: u16) {
+    pub(crate) fn set_id_max(&mut self, id_max: u16) {
+        self.is_in_sequence &= self.id_max == id_max;
         self.id_max = id_max;
     }
 
@@ -127,9 +140,17 @@ impl Window {
         self.entries.iter()
     }
 
-    /// Oldest first, to give them numbers.
-    pub(crate) fn numbers_mut(&mut self) -> impl Iterator<Item = &mut u64> {
-        self.entries.iter_mut().map(|entry| &mut entry.number)
+    /// The number of the record of what was sent last, in flight or done; 0: it has none.
+    pub(crate) const fn last_number(&self) -> u64 {
+        self.last_number
+    }
+
+    /// Gives all that is in flight the numbers of their records, oldest first.
+    pub(crate) fn number(&mut self, mut next: impl FnMut() -> u64) {
+        for entry in &mut self.entries {
+            entry.number = next();
+            self.last_number = entry.number;
+        }
     }
 
     /// Puts back what came from a store, in any order.
@@ -144,6 +165,7 @@ impl Window {
         self.entries.make_contiguous().sort_unstable_by_key(|entry| entry.number);
         let latest = self.entries.back().filter(|latest| latest.number > delivery);
         self.last_id = latest.map_or(last_id, |latest| latest.id.0);
+        self.last_number = latest.map_or(delivery, |latest| latest.number);
         let mut by_id: Vec<_> =
             self.entries.iter().map(|entry| (entry.id.0, entry.number)).collect();
         by_id.sort_unstable();
@@ -155,7 +177,9 @@ impl Window {
             self.discount(&entry);
             Some(entry)
         });
-        doubled.collect()
+        let doubled = doubled.collect();
+        self.judge_sequence();
+        doubled
     }
 
     fn count(&mut self, entry: &InFlight) {
@@ -183,7 +207,7 @@ impl Window {
     /// # Panics
     /// If all identifiers are in use; windows are smaller.
     pub(crate) fn push(&mut self, queued: Queued) -> PacketId {
-        let Queued { number, message, ids, share, qos, retain } = queued;
+        let Queued { number, message, ids, share, qos, retain, is_replayed: _ } = queued;
         assert!(self.entries.len() < usize::from(self.id_max), "more in flight than there are ids");
         let stage = match qos {
             QoS::ExactlyOnce => Stage::Unreceived,
@@ -196,6 +220,11 @@ impl Window {
             }
         }
         let id = PacketId(self.last_id);
+        self.is_in_sequence = match self.entries.back() {
+            Some(back) => self.is_in_sequence && self.distance(id) > self.distance(back.id),
+            None => true,
+        };
+        self.last_number = number;
         let resend = Resend::No;
         self.entries.push_back(InFlight { number, id, stage, resend, retain, message, ids, share });
         id
@@ -220,8 +249,8 @@ impl Window {
         Some(entry)
     }
 
-    /// Takes out what came by groups and may go to another member: QoS 1 only, as a message of QoS 2
-    /// that was begun is completed here or nowhere [MQTT5-4.8.2-4].
+    /// Takes out what came by groups and may go to another member: QoS 1 only, as a message of
+    /// QoS 2 that was begun is completed here [MQTT5-4.8.2-4] or nowhere [MQTT5-4.8.2-5].
     pub(crate) fn take_shared(&mut self) -> Vec<InFlight> {
         let is_taken =
             |entry: &InFlight| entry.share != ShareId::NONE && entry.stage == Stage::Unacknowledged;
@@ -240,6 +269,13 @@ impl Window {
         let position = self.entries.iter().position(|other| order(other) > order(&entry));
         self.count(&entry);
         self.entries.insert(position.unwrap_or(self.entries.len()), entry);
+        self.judge_sequence();
+    }
+
+    /// Looks whether entries can be found by arithmetic.
+    fn judge_sequence(&mut self) {
+        let distances = self.entries.iter().map(|entry| self.distance(entry.id));
+        self.is_in_sequence = distances.is_sorted_by(|one, next| one < next);
     }
 
     /// What came by a group is as if it had come by a subscription of the session's own. Returns
@@ -329,29 +365,34 @@ impl Window {
     }
 
     fn position(&self, id: PacketId) -> Option<usize> {
-        let front = self.entries.front()?;
-        let guess = if id.0 >= front.id.0 {
-            id.0 - front.id.0
+        if !self.is_in_sequence {
+            return self.entries.iter().position(|entry| entry.id == id);
+        }
+        let distance = self.distance(id);
+        let back = self.entries.back()?;
+        if distance > self.distance(back.id) {
+            return None;
+        }
+        if self.entries.get(distance).is_some_and(|entry| entry.id == id) {
+            return Some(distance);
+        }
+        // Entries that were acknowledged out of order have left gaps.
+        let by_distance = |entry: &InFlight| self.distance(entry.id);
+        let position = self.entries.binary_search_by_key(&distance, by_distance).ok()?;
+        // Identifiers that are never given out have a distance, too, and that of another one.
+        (self.entries[position].id == id).then_some(position)
+    }
+
+    /// How many identifiers after that of the first entry this one is given out.
+    fn distance(&self, id: PacketId) -> usize {
+        let first = self.entries.front().map_or(id, |front| front.id);
+        let distance = if id.0 >= first.0 {
+            id.0 - first.0
         } else {
             // Behind the highest comes 1.
-            (self.id_max - front.id.0.min(self.id_max)).saturating_add(id.0)
+            (self.id_max - first.0.min(self.id_max)).saturating_add(id.0)
         };
-        let guess = usize::from(guess);
-        let last = self.entries.len() - 1;
-        // Entries that were acknowledged out of order leave gaps: the entry stands at or before the
-        // guess, by as many places as are missing.
-        let mut position = guess.min(last);
-        loop {
-            let found = self.entries[position].id;
-            if found == id {
-                return Some(position);
-            }
-            if position == 0 {
-                break;
-            }
-            position -= 1;
-        }
-        self.entries.iter().position(|entry| entry.id == id)
+        usize::from(distance)
     }
 }
 
@@ -379,7 +420,8 @@ mod tests {
 
     fn push(window: &mut Window, qos: QoS) -> PacketId {
         let (ids, share) = (IdSet::NONE, ShareId::NONE);
-        window.push(Queued { number: 0, message: message(), ids, share, qos, retain: false })
+        let (number, retain, is_replayed) = (0, false, false);
+        window.push(Queued { number, message: message(), ids, share, qos, retain, is_replayed })
     }
 
     /// [MQTT-2.3.1-4], [MQTT-4.3.2-1]
@@ -459,6 +501,11 @@ mod tests {
                     prop_assert!(window.get(id).is_none());
                 }
                 prop_assert_eq!(window.len(), model.len());
+                prop_assert!(window.get(PacketId(0)).is_none(), "never given out");
+                let beyond = (id_max..u16::MAX).take(300).map(|id| PacketId(id + 1));
+                for id in beyond {
+                    prop_assert!(window.get(id).is_none(), "never given out");
+                }
                 for id in &model {
                     prop_assert_eq!(window.get(*id).map(|entry| entry.id), Some(*id));
                 }

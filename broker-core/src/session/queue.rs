@@ -3,6 +3,10 @@
 //! A slow reader, a sleeping sensor and an absent client are the same thing here. At the bound the
 //! limits say what happens: the new message is refused, the oldest make room (those of QoS 0
 //! first), or the client is cut off. The caller counts every case.
+//!
+//! Retained messages for a new subscription wait here as well, few at a time. They are older than
+//! what came since, so they stand in front of that [MQTT-4.6.0-6]; and as the store of retained
+//! messages holds them anyway, they count to no bound and are not dropped.
 
 use std::collections::VecDeque;
 
@@ -25,6 +29,8 @@ pub(crate) struct Queued {
     pub(crate) share: ShareId,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
+    /// Whether it was retained and waits because of a new subscription.
+    pub(crate) is_replayed: bool,
 }
 
 /// What became of a message that was pushed.
@@ -42,14 +48,16 @@ pub(crate) enum Pushed {
 #[derive(Debug)]
 pub(crate) struct Queue {
     entries: VecDeque<Queued>,
+    /// Octets of those that are not replayed, and how many of them have QoS 0.
     bytes: u64,
     qos0: u32,
+    replayed: usize,
     limits: QueueLimits,
 }
 
 impl Queue {
     pub(crate) const fn new(limits: QueueLimits) -> Self {
-        Self { entries: VecDeque::new(), bytes: 0, qos0: 0, limits }
+        Self { entries: VecDeque::new(), bytes: 0, qos0: 0, replayed: 0, limits }
     }
 
     /// Sets other bounds; what waits already is not touched by lower ones.
@@ -61,6 +69,11 @@ impl Queue {
         self.entries.len()
     }
 
+    /// Retained messages that wait because of a new subscription.
+    pub(crate) const fn replayed(&self) -> usize {
+        self.replayed
+    }
+
     /// Octets that wait.
     pub(crate) const fn bytes(&self) -> u64 {
         self.bytes
@@ -68,14 +81,14 @@ impl Queue {
 
     /// Whether as much waits as would still fit.
     pub(crate) fn is_half_full(&self) -> bool {
-        self.entries.len() as u64 * 2 >= u64::from(self.limits.messages_max)
+        self.len_bounded() as u64 * 2 >= u64::from(self.limits.messages_max)
             || self.bytes * 2 >= self.limits.bytes_max
     }
 
     /// Whether fewer than a quarter of the messages would still fit: internal publishers (wills)
     /// wait for it while the reader is at work.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.entries.len() as u64 * 4 >= u64::from(self.limits.messages_max) * 3
+        self.len_bounded() as u64 * 4 >= u64::from(self.limits.messages_max) * 3
             || self.bytes * 4 >= self.limits.bytes_max * 3
     }
 
@@ -104,18 +117,35 @@ impl Queue {
         }
         while !self.fits(size) {
             match self.limits.overflow {
-                Overflow::DropOldest if !self.entries.is_empty() => {
-                    let oldest = self.remove_oldest_qos0(store).or_else(|| self.pop(store));
-                    dropped.extend(oldest);
+                Overflow::DropOldest if self.len_bounded() > 0 => {
+                    let oldest = self.remove_oldest_qos0(store);
+                    dropped.extend(oldest.or_else(|| self.remove_oldest(store, |_| true)));
                 }
                 Overflow::DropOldest | Overflow::RejectNew => return Pushed::Rejected,
                 Overflow::Disconnect => return Pushed::RejectedAndDisconnect,
             }
         }
-        self.bytes += size;
-        self.qos0 += u32::from(entry.qos == QoS::AtMostOnce);
-        self.entries.push_back(entry);
+        self.put_back(entry, store);
         Pushed::Queued
+    }
+
+    /// Puts a retained message in front of what was accepted since the subscription that it is for,
+    /// that is from the message with number `before` on. Returns the number of the first
+    /// of these that has a record.
+    pub(crate) fn insert_replayed(
+        &mut self,
+        entry: Queued,
+        before: u64,
+        store: &MessageStore,
+    ) -> Option<u64> {
+        assert!(entry.is_replayed, "only retained messages may overtake");
+        let is_newer = |other: &Queued| store.get(other.message).sequence() >= before;
+        let position = self.entries.iter().position(is_newer).unwrap_or(self.entries.len());
+        self.replayed += 1;
+        self.entries.insert(position, entry);
+        let mut behind = self.entries.range(position + 1..);
+        let follower = behind.find(|other| other.number != 0 && !other.is_replayed);
+        follower.map(|other| other.number)
     }
 
     pub(crate) fn front(&self) -> Option<Queued> {
@@ -143,13 +173,18 @@ impl Queue {
     pub(crate) fn take(&mut self) -> VecDeque<Queued> {
         self.bytes = 0;
         self.qos0 = 0;
+        self.replayed = 0;
         core::mem::take(&mut self.entries)
     }
 
     /// Puts back what was taken out, whatever the bounds say by now.
     pub(crate) fn put_back(&mut self, entry: Queued, store: &MessageStore) {
-        self.bytes += store.get(entry.message).size() as u64;
-        self.qos0 += u32::from(entry.qos == QoS::AtMostOnce);
+        if entry.is_replayed {
+            self.replayed += 1;
+        } else {
+            self.bytes += store.get(entry.message).size() as u64;
+            self.qos0 += u32::from(entry.qos == QoS::AtMostOnce);
+        }
         self.entries.push_back(entry);
     }
 
@@ -159,7 +194,7 @@ impl Queue {
     }
 
     /// What waits, oldest first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Queued> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Queued> {
         self.entries.iter()
     }
 
@@ -168,9 +203,14 @@ impl Queue {
         self.entries.iter_mut()
     }
 
-    /// Puts what came back from a store, in whatever order, into the order of its numbers.
-    pub(crate) fn sort(&mut self) {
-        self.entries.make_contiguous().sort_unstable_by_key(|entry| entry.number);
+    /// Puts what came back from a store, in whatever order, into the order of its numbers; but a
+    /// retained message stands in front of what has the number that `ahead_of` tells for it, or a
+    /// later one.
+    pub(crate) fn sort(&mut self, ahead_of: impl Fn(&Queued) -> u64) {
+        self.entries.make_contiguous().sort_unstable_by_key(|entry| {
+            let place = if entry.is_replayed { ahead_of(entry) } else { entry.number };
+            (place, !entry.is_replayed, entry.number)
+        });
     }
 
     /// What came by a group is as if it had come by a subscription of the session's own. Returns
@@ -184,8 +224,13 @@ impl Queue {
         entries.map(forget).collect()
     }
 
+    /// Messages that count to the bound.
+    fn len_bounded(&self) -> usize {
+        self.entries.len() - self.replayed
+    }
+
     fn fits(&self, size: u64) -> bool {
-        (self.entries.len() as u64) < u64::from(self.limits.messages_max)
+        (self.len_bounded() as u64) < u64::from(self.limits.messages_max)
             && self.bytes + size <= self.limits.bytes_max
     }
 
@@ -193,13 +238,27 @@ impl Queue {
         if self.qos0 == 0 {
             return None;
         }
-        let position = self.entries.iter().position(|entry| entry.qos == QoS::AtMostOnce)?;
+        self.remove_oldest(store, |qos| qos == QoS::AtMostOnce)
+    }
+
+    /// Takes out the oldest message that counts to the bound and has such a QoS.
+    fn remove_oldest(
+        &mut self,
+        store: &MessageStore,
+        is_meant: impl Fn(QoS) -> bool,
+    ) -> Option<Queued> {
+        let is_meant = |entry: &Queued| !entry.is_replayed && is_meant(entry.qos);
+        let position = self.entries.iter().position(is_meant)?;
         let entry = self.entries.remove(position)?;
         self.discount(entry, store);
         Some(entry)
     }
 
     fn discount(&mut self, entry: Queued, store: &MessageStore) {
+        if entry.is_replayed {
+            self.replayed -= 1;
+            return;
+        }
         let size = store.get(entry.message).size() as u64;
         assert!(self.bytes >= size, "queue accounting broke: {} < {size}", self.bytes);
         self.bytes -= size;
@@ -228,13 +287,18 @@ mod tests {
         dropped: Vec<Queued>,
     }
 
+    const fn entry(message: MessageRef, qos: QoS) -> Queued {
+        let (ids, share) = (IdSet::NONE, ShareId::NONE);
+        Queued { number: 0, message, ids, share, qos, retain: false, is_replayed: false }
+    }
+
     impl Bench {
         fn new(limits: QueueLimits) -> Self {
             Self { store: MessageStore::default(), queue: Queue::new(limits), dropped: Vec::new() }
         }
 
-        fn push(&mut self, payload: &[u8], qos: QoS, paused: bool) -> Pushed {
-            let message = self.store.insert(&NewMessage {
+        fn insert(&mut self, payload: &[u8], qos: QoS) -> MessageRef {
+            self.store.insert(&NewMessage {
                 topic: TopicName::new(TOPIC).expect("a good name"),
                 payload: Payload::Borrowed(payload),
                 qos,
@@ -242,10 +306,12 @@ mod tests {
                 origin: Origin::Nobody,
                 expires: Instant::NEVER,
                 properties: Properties::EMPTY,
-            });
-            let (ids, share) = (IdSet::NONE, ShareId::NONE);
-            let entry = Queued { number: 0, message, ids, share, qos, retain: false };
-            self.queue.push(entry, paused, &self.store, &mut self.dropped)
+            })
+        }
+
+        fn push(&mut self, payload: &[u8], qos: QoS, paused: bool) -> Pushed {
+            let message = self.insert(payload, qos);
+            self.queue.push(entry(message, qos), paused, &self.store, &mut self.dropped)
         }
 
         fn waiting(&self) -> Vec<&[u8]> {
@@ -255,6 +321,29 @@ mod tests {
         fn dropped(&self) -> Vec<&[u8]> {
             self.dropped.iter().map(|e| self.store.get(e.message).payload()).collect()
         }
+    }
+
+    #[test]
+    fn replayed_messages_stand_in_front_of_newer_ones_and_count_to_no_bound() {
+        let mut bench = Bench::new(limits(2, 1_000, Overflow::DropOldest));
+        let retained = [b"r1", b"r2"].map(|payload| bench.insert(payload, QoS::AtMostOnce));
+        bench.push(b"older", QoS::AtLeastOnce, false);
+        let before = bench.store.next_sequence();
+        bench.push(b"newer", QoS::AtMostOnce, false);
+        for message in retained {
+            let entry = Queued { is_replayed: true, ..entry(message, QoS::AtMostOnce) };
+            bench.queue.insert_replayed(entry, before, &bench.store);
+        }
+        assert_eq!(bench.waiting(), [&b"older"[..], b"r1", b"r2", b"newer"]);
+        assert_eq!((bench.queue.replayed(), bench.queue.bytes()), (2, 12));
+        // The newest makes the others that count go, of QoS 0 first.
+        for payload in [b"x", b"y"] {
+            assert_eq!(bench.push(payload, QoS::AtLeastOnce, false), Pushed::Queued);
+        }
+        assert_eq!(bench.dropped(), [&b"newer"[..], b"older"]);
+        assert_eq!(bench.waiting(), [&b"r1"[..], b"r2", b"x", b"y"]);
+        while bench.queue.pop(&bench.store).is_some() {}
+        assert_eq!((bench.queue.replayed(), bench.queue.bytes()), (0, 0));
     }
 
     #[test]

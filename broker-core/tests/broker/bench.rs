@@ -159,9 +159,9 @@ impl Bench {
         retain: bool,
         id: u16,
     ) {
-        let id = if qos == Q0 { PacketId(0) } else { PacketId(id) };
-        let properties = Properties::EMPTY;
-        self.publish_with(link, topic, payload.as_bytes(), qos, retain, id, properties);
+        let id = if qos == Q0 { 0 } else { id };
+        let publish = Publish { retain, ..publication(topic, payload, qos, id) };
+        self.say(link, Incoming::Publish(publish));
     }
 
     #[expect(clippy::too_many_arguments, reason = "it is everything that a publication has")]
@@ -178,6 +178,12 @@ impl Bench {
         let payload = Payload::Borrowed(payload);
         let (topic, dup, token) = (name(topic), false, 0);
         let publish = Publish { topic, payload, qos, retain, dup, id, token, properties };
+        self.say(link, Incoming::Publish(publish));
+    }
+
+    /// Publishes with DUP.
+    pub(crate) fn repeat(&mut self, link: LinkId, topic: &str, payload: &str, qos: QoS, id: u16) {
+        let publish = Publish { dup: true, ..publication(topic, payload, qos, id) };
         self.say(link, Incoming::Publish(publish));
     }
 
@@ -279,6 +285,19 @@ impl Bench {
 
 fn name(text: &str) -> TopicName<'_> {
     TopicName::new(text).expect("a good name")
+}
+
+fn publication<'a>(topic: &'a str, payload: &'a str, qos: QoS, id: u16) -> Publish<'a> {
+    Publish {
+        topic: name(topic),
+        payload: Payload::Borrowed(payload.as_bytes()),
+        qos,
+        retain: false,
+        dup: false,
+        id: PacketId(id),
+        token: 0,
+        properties: Properties::EMPTY,
+    }
 }
 
 fn describe(packet: &Outgoing<'_>) -> String {

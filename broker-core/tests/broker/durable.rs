@@ -481,6 +481,41 @@ fn retained_messages_go_on_where_they_were_when_the_broker_went_down() {
     assert_eq!(topics, (0..100).map(|number| format!("t/{number:03}")).collect::<Vec<_>>());
 }
 
+/// [MQTT-4.6.0-6]: what was retained stands in front of what was accepted since, wherever the broker
+/// goes down; and no identifier is given twice in a row [MQTT-2.3.1-4].
+#[test]
+fn crashes_do_not_bring_newer_messages_in_front_of_retained_ones() {
+    let mut kept = Kept::new();
+    let publisher = kept.join("p", &CLEAN);
+    for number in 0..40 {
+        kept.bench.publish_as(publisher, &format!("t/{number:03}"), "x", Q1, true, 1);
+    }
+    let one_by_one = How { window: 1, ..PERSISTENT };
+    let reader = kept.join("r", &one_by_one);
+    kept.bench.subscribe(reader, "t/+", Q1);
+    for payload in ["a", "b"] {
+        kept.bench.publish_as(publisher, "t/live", payload, Q1, false, 1);
+    }
+    kept.commit();
+    let mut expected: Vec<_> =
+        (0..40).map(|n| format!("t/{n:03} x q1 #{} retain dup", n + 1)).collect();
+    expected.extend(["t/live a q1 #41 dup", "t/live b q1 #42 dup"].map(str::to_owned));
+    for (id, line) in (1..).zip(expected) {
+        kept.crash();
+        let reader = kept.bench.connect("r", &one_by_one);
+        kept.commit();
+        kept.bench.expect(reader, &["connack success present", &line]);
+        // Nothing is in flight as the broker goes down, and then the next one.
+        kept.bench.credit(reader, Credit::Paused);
+        kept.bench.ack(reader, AckKind::PubAck, id);
+        kept.commit();
+        kept.crash();
+        kept.bench.connect("r", &one_by_one);
+        kept.commit();
+    }
+    assert_eq!(kept.count(DELIVERIES), 0);
+}
+
 #[test]
 fn what_cannot_be_kept_is_refused_where_the_client_can_be_told() {
     let mut kept = Kept::new();

@@ -23,6 +23,7 @@ fn one_session_too_many_is_refused_and_a_known_one_is_not() {
     bench.expect(known, &["connack success present"]);
 }
 
+/// [MQTT-3.8.4-1]: every SUBSCRIBE is answered, refused or not.
 #[test]
 fn one_filter_too_many_is_refused_and_a_known_one_is_not() {
     let mut bench = bench(Limits { filters_per_session_max: 2, ..Limits::default() });
@@ -123,6 +124,7 @@ fn too_many_unreleased_messages_of_qos_2_end_the_link() {
     assert_eq!(heard.len(), 3);
 }
 
+/// [MQTT-4.8.0-2], for those who cannot be told of it.
 #[test]
 fn without_memory_what_would_have_to_wait_is_refused_and_the_rest_goes_on() {
     let mut bench = Bench::new();

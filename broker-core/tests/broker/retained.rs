@@ -25,6 +25,20 @@ fn a_new_subscription_gets_the_last_retained_message_of_each_topic() {
         .expect(late, &["suback #5 granted QoS 1", "a/1 new q1 #1 retain", "a/2 two q1 #2 retain"]);
 }
 
+/// [MQTT-3.3.1-7]: whatever the QoS of both.
+#[test]
+fn a_retained_message_of_qos_0_replaces_the_one_before() {
+    for old in [Q0, Q1, Q2] {
+        let mut bench = Bench::new();
+        let client = bench.join("c", &CLEAN);
+        bench.publish_as(client, "t", "old", old, true, 1);
+        bench.publish_as(client, "t", "new", Q0, true, 0);
+        bench.hear(client);
+        bench.subscribe(client, "t", Q2);
+        bench.expect(client, &["suback #5 granted QoS 2", "t new q0 retain"]);
+    }
+}
+
 /// [MQTT-3.3.1-10], [MQTT-3.3.1-11]
 #[test]
 fn an_empty_message_removes_the_retained_one_and_is_delivered_itself() {

@@ -26,6 +26,96 @@ fn session_present_says_whether_there_was_one_to_resume() {
     assert_eq!(bench.ended, ["c", "c"]);
 }
 
+/// [MQTT-3.1.3-2]: by the whole of it, and by nothing else.
+#[test]
+fn a_session_is_found_by_its_client_identifier() {
+    let ids = ["node1", "node10", "Node1", "node"];
+    let mut bench = Bench::new();
+    for id in ids {
+        let link = bench.join(id, &PERSISTENT);
+        bench.subscribe(link, id, Q1);
+        bench.lose(link);
+    }
+    let publisher = bench.join("p", &CLEAN);
+    for id in ids {
+        bench.publish(publisher, id, "hi", Q1);
+    }
+    for id in ids {
+        let link = bench.connect(id, &PERSISTENT);
+        bench.expect(link, &["connack success present", &format!("{id} hi q1 #1")]);
+    }
+}
+
+/// [MQTT-4.1.0-1]: subscriptions, what waits, what is under way in both directions.
+#[test]
+fn state_is_kept_as_long_as_the_session() {
+    let mut bench = Bench::new();
+    let client = bench.join("c", &PERSISTENT);
+    let publisher = bench.join("p", &CLEAN);
+    bench.subscribe(client, "t", Q1);
+    bench.publish(publisher, "t", "begun", Q1);
+    bench.publish_as(client, "own", "hi", Q2, false, 3);
+    bench.lose(client);
+    bench.publish(publisher, "t", "waits", Q1);
+    bench.pass(6 * 86_400_000);
+    let watcher = bench.join("w", &CLEAN);
+    bench.subscribe(watcher, "own", Q0);
+    bench.hear(watcher);
+    let client = bench.connect("c", &PERSISTENT);
+    let heard = ["connack success present", "t begun q1 #1 dup", "t waits q1 #2"];
+    bench.expect(client, &heard);
+    bench.repeat(client, "own", "hi", Q2, 3);
+    bench.expect(client, &["pubrec #3 success"]);
+    bench.expect(watcher, &[]);
+    bench.publish(publisher, "t", "new", Q1);
+    bench.expect(client, &["t new q1 #3"]);
+}
+
+/// [MQTT-4.1.0-2]
+#[test]
+fn a_session_lasts_at_least_as_long_as_its_link() {
+    for how in [CLEAN, How { expiry_s: 1, ..PERSISTENT }] {
+        let mut bench = Bench::new();
+        let client = bench.join("c", &how);
+        let publisher = bench.join("p", &CLEAN);
+        bench.subscribe(client, "t", Q1);
+        bench.hear(client);
+        bench.pass(30 * 86_400_000);
+        bench.publish(publisher, "t", "hi", Q1);
+        bench.expect(client, &["t hi q1 #1"]);
+        assert!(bench.ended.is_empty());
+    }
+}
+
+/// [MQTT-3.1.4-3]: what is refused discards nothing.
+#[test]
+fn a_clean_start_is_judged_before_it_discards_anything() {
+    let mut bench = Bench::new();
+    let link = bench.join("c", &PERSISTENT);
+    bench.subscribe(link, "t", Q1);
+    bench.disconnect(link);
+    let refused = How { will: Some(("$SYS/x", "gone", Q1, false)), ..CLEAN };
+    let link = bench.connect("c", &refused);
+    bench.expect(link, &["connack not authorized", "closed: not authorized"]);
+    assert_eq!((bench.broker.usage().sessions, bench.broker.usage().subscriptions), (1, 1));
+    let link = bench.connect("c", &CLEAN);
+    bench.expect(link, &["connack success"]);
+    assert_eq!((bench.broker.usage().sessions, bench.broker.usage().subscriptions), (1, 0));
+}
+
+/// [MQTT-3.14.4-1]: the client is to close its end, and if it does not we do.
+#[test]
+fn who_disconnects_is_closed() {
+    let mut bench = Bench::new();
+    let link = bench.join("c", &CLEAN);
+    let disconnect =
+        Disconnect { reason: ReasonCode::Success, keep_will: false, session_expiry_s: None };
+    bench.say(link, Incoming::Disconnect(disconnect));
+    bench.expect(link, &["closed: success"]);
+    bench.say(link, Incoming::Ping);
+    bench.expect(link, &[]);
+}
+
 /// [MQTT-4.4.0-1], [MQTT-4.6.0-1], [MQTT-3.3.1-1]
 #[test]
 fn what_was_not_acknowledged_is_sent_again_on_resuming() {

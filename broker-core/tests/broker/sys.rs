@@ -27,7 +27,7 @@ fn a_subscriber_gets_every_value_from_the_beginning() {
         "version test",
         "uptime 0 seconds",
         "clients/connected 0",
-        "retained messages/count 2",
+        "retained messages/count 0",
         "load/bytes/sent/15min 0.00",
         "limits/sessions/max 100000",
     ] {

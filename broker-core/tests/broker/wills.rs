@@ -59,6 +59,21 @@ fn silence_and_take_over_publish_the_will() {
 }
 
 #[test]
+fn a_client_that_the_operator_ends_leaves_its_will() {
+    let (mut bench, watcher) = watched();
+    let link = bench.join("c", &How { will: WILL.will, ..PERSISTENT });
+    let now = bench.now();
+    let reason = ReasonCode::AdministrativeAction;
+    assert!(bench.broker.end_client(now, "c", reason));
+    bench.pass(1);
+    bench.expect(link, &["closed: administrative action"]);
+    bench.expect(watcher, &["w gone q0"]);
+    assert!(!bench.broker.end_client(now, "c", reason), "it has no link any more");
+    assert!(!bench.broker.end_client(now, "nobody", reason));
+    assert_eq!(bench.broker.usage().sessions, 2, "its session is still there");
+}
+
+#[test]
 fn an_sn_client_that_connects_again_does_not_publish_its_will() {
     let (mut bench, watcher) = watched();
     let sn = How { dialect: Dialect::MqttSn12, will_on_takeover: false, ..WILL };

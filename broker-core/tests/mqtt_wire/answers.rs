@@ -96,7 +96,7 @@ fn older_versions_acknowledge_without_a_reason() {
 /// [MQTT5-3.4.2-3], [MQTT5-3.5.2-1], [MQTT5-3.5.2-2], [MQTT5-3.5.2-3], [MQTT5-3.6.2-1],
 /// [MQTT5-3.6.2-2], [MQTT5-3.6.2-3], [MQTT5-3.7.2-1], [MQTT5-3.7.2-2], [MQTT5-3.7.2-3]
 ///
-/// Words and user properties always fit, since there are none.
+/// User properties always fit, since there are none.
 #[test]
 fn mqtt_5_acknowledges_with_a_reason_where_there_is_one() {
     says(V5, ack(AckKind::PubAck, 7, ReasonCode::Success), "40 02 00 07");
@@ -108,6 +108,53 @@ fn mqtt_5_acknowledges_with_a_reason_where_there_is_one() {
     // What the packet has no word for
     says(V5, ack(AckKind::PubAck, 7, ReasonCode::ServerBusy), "40 03 00 07 80");
     says(V5, ack(AckKind::PubComp, 7, ReasonCode::NotAuthorized), "70 03 00 07 92");
+}
+
+/// A reason string as the property block of a packet, its length in front.
+fn words(text: &str) -> String {
+    let len = u8::try_from(text.len()).expect("it is short");
+    format!("{:02X} 1F 00 {len:02X} {}", len + 3, hex(text.as_bytes()))
+}
+
+/// [MQTT5-3.1.2-24], [MQTT5-3.1.2-29], [MQTT5-3.4.2-2], [MQTT5-3.5.2-2], [MQTT5-3.9.2-1],
+/// [MQTT5-3.14.2-3], [MQTT5-3.2.2-19]
+#[test]
+fn words_are_said_where_they_are_wanted_and_fit() {
+    let ack_text = "topics that begin with $ belong to the server";
+    let suback_text = "a filter has more levels than are served";
+    let close_text = "the client identifier has connected once more";
+    for (properties, is_told) in [
+        ("00", [true, true, true]),
+        ("02 17 01", [true, true, true]),
+        ("02 17 00", [false, false, false]),
+        ("05 27 00 00 00 36", [true, true, true]),
+        // Two octets less than the PUBACK needs, one less than the DISCONNECT, enough for SUBACK
+        ("05 27 00 00 00 33", [false, true, false]),
+        ("05 27 00 00 00 30", [false, false, false]),
+    ] {
+        let body = format!("00 04 4D 51 54 54 05 02 00 3C {properties} 00 01 63");
+        let mut wire = Wire::connected_by(&framed("10", &body), Settings::default());
+        let expect = |first: &str, head: &str, text: &str, end: &str, short: &str, is_told| {
+            if is_told {
+                framed(first, &format!("{head} {} {end}", words(text)))
+            } else {
+                short.into()
+            }
+        };
+        let _ = wire.send(ack(AckKind::PubAck, 7, ReasonCode::NotAuthorized));
+        let puback = expect("40", "00 07 87", ack_text, "", "40 03 00 07 87", is_told[0]);
+        assert_eq!(wire.take_said(), puback, "{properties}");
+        let _ = wire.send(ack(AckKind::PubRec, 7, ReasonCode::NoMatchingSubscribers));
+        assert_eq!(wire.take_said(), "50 03 00 07 10", "there is nothing to add");
+        let reasons = &[ReasonCode::Success, ReasonCode::TopicFilterInvalid];
+        let _ = wire.send(Outgoing::SubAck { id: PacketId(7), token: 0, reasons });
+        let suback =
+            expect("90", "00 07", suback_text, "00 8F", "90 05 00 07 00 00 8F", is_told[1]);
+        assert_eq!(wire.take_said(), suback, "{properties}");
+        let _ = wire.conn.close(ReasonCode::SessionTakenOver, &mut wire.said);
+        let closed = expect("E0", "8E", close_text, "", "E0 01 8E", is_told[2]);
+        assert_eq!(wire.take_said(), closed, "{properties}");
+    }
 }
 
 /// [MQTT-2.3.1-7], [MQTT-3.8.4-2], [MQTT-3.8.4-5], [MQTT-3.9.3-1], [MQTT-3.9.3-2],
@@ -259,16 +306,85 @@ fn properties_go_to_those_who_know_them() {
     );
 }
 
-/// [MQTT5-3.1.2-26], [MQTT5-3.1.2-27], [MQTT5-3.3.2-11]
+/// A client of 5.0 that takes so many topic aliases, and packets of any size.
+fn wire_with_aliases(maximum: u16) -> Wire {
+    let maximum = hex(&maximum.to_be_bytes());
+    let body = format!("00 04 4D 51 54 54 05 02 00 3C 03 22 {maximum} 00 01 63");
+    Wire::connected_by(&framed("10", &body), Settings::default())
+}
+
+const NAME: &str = "00 08 61 2F 74 6F 70 69 63 31";
+const OTHER: &str = "00 08 61 2F 74 6F 70 69 63 32";
+
+fn publishes(wire: &mut Wire, topic: &str, id: u16, qos: QoS) -> String {
+    let message = message(topic, "26 00 00 00 00", b"hi");
+    let sent = wire.send(Outgoing::Publish(delivery(&message, id, qos)));
+    assert_eq!(sent, Sent::Packet(PacketType::Publish));
+    wire.take_said()
+}
+
+/// [MQTT5-3.1.2-26], [MQTT5-3.3.2-8], [MQTT5-3.3.2-11]
 #[test]
-fn the_server_uses_no_aliases() {
-    let connect = framed("10", "00 04 4D 51 54 54 05 02 00 3C 03 22 00 09 00 01 63");
-    let mut wire = Wire::connected_by(&connect, Settings::default());
-    let message = message("a", "", b"");
-    for _ in 0..2 {
-        let _ = wire.send(Outgoing::Publish(delivery(&message, 0, QoS::AtMostOnce)));
-        assert_eq!(wire.take_said(), "30 04 00 01 61 00");
+fn topics_that_come_again_are_named_by_an_alias() {
+    let mut wire = wire_with_aliases(1);
+    let q0 = QoS::AtMostOnce;
+    let whole = framed("30", &format!("{OTHER} 05 26 00 00 00 00 68 69"));
+    let set = framed("30", &format!("{NAME} 08 23 00 01 26 00 00 00 00 68 69"));
+    assert_eq!(publishes(&mut wire, "a/topic1", 0, q0), set);
+    let used = framed("30", "00 00 08 23 00 01 26 00 00 00 00 68 69");
+    assert_eq!(publishes(&mut wire, "a/topic1", 0, q0), used);
+    let used = framed("34", "00 00 00 07 08 23 00 01 26 00 00 00 00 68 69");
+    assert_eq!(publishes(&mut wire, "a/topic1", 7, QoS::ExactlyOnce), used);
+    // There is no other alias left.
+    assert_eq!(publishes(&mut wire, "a/topic2", 0, q0), whole);
+    assert!(wire.conn.memory() > 0);
+    // A topic that is as short as its alias needs none.
+    assert_eq!(publishes(&mut wire, "a", 0, q0), "30 0B 00 01 61 05 26 00 00 00 00 68 69");
+}
+
+/// [MQTT5-3.1.2-27], [MQTT5-3.3.2-7]
+#[test]
+fn a_client_that_takes_no_aliases_gets_none() {
+    let whole = framed("30", &format!("{NAME} 05 26 00 00 00 00 68 69"));
+    let settings = Settings { outbound_alias_maximum: 0, ..Settings::default() };
+    let asked = framed("10", "00 04 4D 51 54 54 05 02 00 3C 03 22 00 09 00 01 63");
+    for mut wire in
+        [Wire::connected(V5), wire_with_aliases(0), Wire::connected_by(&asked, settings)]
+    {
+        for _ in 0..3 {
+            assert_eq!(publishes(&mut wire, "a/topic1", 0, QoS::AtMostOnce), whole);
+        }
     }
+    // What one connection knows is nothing to the next.
+    let set = framed("30", &format!("{NAME} 08 23 00 01 26 00 00 00 00 68 69"));
+    for _ in 0..2 {
+        let mut wire = wire_with_aliases(9);
+        assert_eq!(publishes(&mut wire, "a/topic1", 0, QoS::AtMostOnce), set);
+    }
+}
+
+/// [MQTT5-3.1.2-24]
+///
+/// What sets an alias is three octets longer, what uses one may be the only form that fits.
+#[test]
+fn an_alias_is_set_only_by_what_is_sent() {
+    let connect = |max| {
+        let body = format!("00 04 4D 51 54 54 05 02 00 3C 08 22 00 09 27 00 00 00 {max} 00 01 63");
+        Wire::connected_by(&framed("10", &body), Settings::default())
+    };
+    let message = message("a/topic1", "", &[7; 19]);
+    let deliver = |wire: &mut Wire| {
+        let _ = wire.send(Outgoing::Publish(delivery(&message, 0, QoS::AtMostOnce)));
+        wire.take_said()
+    };
+    let payload = hex(&[7; 19]);
+    let mut wire = connect("20");
+    for _ in 0..3 {
+        assert_eq!(deliver(&mut wire), framed("30", &format!("{NAME} 00 {payload}")));
+    }
+    let mut wire = connect("23");
+    assert_eq!(deliver(&mut wire), framed("30", &format!("{NAME} 03 23 00 01 {payload}")));
+    assert_eq!(deliver(&mut wire), framed("30", &format!("00 00 03 23 00 01 {payload}")));
 }
 
 /// A client of 5.0 that takes `max` octets.

@@ -1,7 +1,7 @@
 //! CONNECT of MQTT 5.0, and what is answered to it at once.
 
 use broker_core::api::{ConnAck, Outgoing};
-use broker_core::mqtt::{PacketType, Sent, Settings};
+use broker_core::mqtt::{PacketType, Sent, Settings, Versions};
 use broker_core::reason::ReasonCode;
 
 use crate::support::{CONNACK, Wire, connects, framed, greets, octets};
@@ -348,11 +348,11 @@ fn a_client_that_takes_only_small_packets_is_told_in_small_packets() {
     for (max, answer) in [
         // Words, unless they do not fit
         (
-            "00 00 00 36",
-            "20 34 00 8C 31 1F 00 2E 43 4F 4E 4E 45 43 54 3A 20 61 75 74 68 65 6E 74 69 63 61 74 69 6F \
-             6E 20 6D 65 74 68 6F 64 3A 20 6E 6F 6E 65 20 69 73 20 73 65 72 76 65 64",
+            "00 00 00 2A",
+            "20 28 00 8C 25 1F 00 22 43 4F 4E 4E 45 43 54 3A 20 62 61 64 20 61 75 74 68 65 6E 74 69 63 \
+             61 74 69 6F 6E 20 6D 65 74 68 6F 64",
         ),
-        ("00 00 00 35", "20 03 00 8C 00"),
+        ("00 00 00 29", "20 03 00 8C 00"),
         ("00 00 00 05", "20 03 00 8C 00"),
         ("00 00 00 04", ""),
     ] {
@@ -361,6 +361,25 @@ fn a_client_that_takes_only_small_packets_is_told_in_small_packets() {
         let body = format!("00 04 4D 51 54 54 05 02 00 00 {len:02X} {properties} 00 01 61");
         greets(Settings::default(), &framed("10", &body), Some(0x8C), answer);
     }
+}
+
+/// [MQTT5-3.2.2-15]
+#[test]
+fn a_connect_that_is_too_large_is_refused_before_it_is_whole() {
+    let settings = || Settings { connect_packet_bytes_max: 50, ..Settings::default() };
+    for (input, answer) in [
+        ("10 31 00 04 4D 51 54 54 05", "20 03 00 95 00"),
+        // Not known yet, or another version, or nonsense
+        ("10 31", ""),
+        ("10 31 00 04 4D 51 54 54", ""),
+        ("10 31 00 04 4D 51 54 54 04 02", ""),
+        ("10 31 FF FF FF FF FF FF FF FF", ""),
+    ] {
+        greets(settings(), input, Some(0x95), answer);
+    }
+    let only_3 = Versions { mqtt5: false, ..Versions::ALL };
+    let settings = Settings { versions: only_3, ..settings() };
+    greets(settings, "10 31 00 04 4D 51 54 54 05", Some(0x95), "");
 }
 
 /// A client that cannot be told that it is connected

@@ -3,9 +3,11 @@
 //! Packets are hex as the standards draw them.
 
 mod answers;
+mod authentication;
 mod conduct;
 mod connect_3;
 mod connect_5;
+mod features;
 mod octets;
 mod properties_5;
 mod publish_5;

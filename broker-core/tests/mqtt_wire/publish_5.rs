@@ -182,7 +182,7 @@ fn the_last_answer_makes_room_for_another_message() {
     assert!(is_taken(&mut wire, "34", 2));
     answer(&mut wire, AckKind::PubRec, 2, ReasonCode::QuotaExceeded);
     assert!(is_taken(&mut wire, "34", 3));
-    // A repetition does not count, whatever has become of the first one.
+    // It is the same message until it is released.
     assert!(is_taken(&mut wire, "3C", 3));
     answer(&mut wire, AckKind::PubRec, 3, ReasonCode::Success);
     answer(&mut wire, AckKind::PubComp, 3, ReasonCode::Success);
@@ -191,6 +191,26 @@ fn the_last_answer_makes_room_for_another_message() {
     // Ours, in the other direction, has nothing to do with it.
     answer(&mut wire, AckKind::PubRel, 4, ReasonCode::Success);
     assert!(!is_taken(&mut wire, "32", 5));
+}
+
+/// [MQTT5-3.3.4-7], [MQTT5-4.9.0-1]
+///
+/// What an earlier connection has brought is answered, and leaves the count of this one alone.
+#[test]
+fn the_count_is_that_of_this_connection() {
+    let mut wire = with_receive_maximum(2);
+    assert!(is_taken(&mut wire, "32", 1));
+    assert_eq!(wire.feed(&octets("62 02 00 05")).heard, ["PUBREL 5 00"]);
+    answer(&mut wire, AckKind::PubComp, 5, ReasonCode::Success);
+    // Sent again after a reconnect: a message of this connection like any other.
+    assert!(is_taken(&mut wire, "3C", 6));
+    answer(&mut wire, AckKind::PubRec, 6, ReasonCode::Success);
+    assert!(is_taken(&mut wire, "3C", 6));
+    assert!(!is_taken(&mut wire, "3A", 7));
+    let mut wire = with_receive_maximum(1);
+    assert!(is_taken(&mut wire, "3A", 7));
+    answer(&mut wire, AckKind::PubAck, 7, ReasonCode::Success);
+    assert!(is_taken(&mut wire, "32", 8));
 }
 
 /// Older versions have no receive maximum.

@@ -3,9 +3,11 @@
 use broker_core::api::{
     ConnAck, Connect, ConnectWill, Credit, Incoming, Outgoing, Publish, SubscriptionOptions, Will,
 };
+use broker_core::auth::{Authenticator, Everybody, Gate};
 use broker_core::mqtt::{Received, Sent, ServerConn, Settings, Violation};
 use broker_core::property::Properties;
 use broker_core::reason::ReasonCode;
+use broker_core::time::Instant;
 
 /// Which client is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +62,8 @@ pub(crate) fn packet(first: u8, body: &[u8]) -> Vec<u8> {
 pub(crate) struct Wire {
     pub(crate) conn: ServerConn,
     pub(crate) settings: Settings,
+    pub(crate) authenticator: Box<dyn Authenticator>,
+    pub(crate) now: Instant,
     /// What the client would read.
     pub(crate) said: Vec<u8>,
 }
@@ -83,7 +87,13 @@ impl Wire {
     }
 
     pub(crate) fn with(settings: Settings) -> Self {
-        Self { conn: ServerConn::new(), settings, said: Vec::new() }
+        Self {
+            conn: ServerConn::new(),
+            settings,
+            authenticator: Box::new(Everybody),
+            now: Instant::default(),
+            said: Vec::new(),
+        }
     }
 
     /// A client that is connected.
@@ -115,7 +125,8 @@ impl Wire {
         while outcome.used < input.len() {
             let heard = &mut outcome.heard;
             let rest = &input[outcome.used..];
-            match self.conn.receive(&self.settings, rest, &mut self.said, |incoming| {
+            let gate = Gate { authenticator: &mut *self.authenticator, now: self.now };
+            match self.conn.receive_at(&self.settings, gate, rest, &mut self.said, |incoming| {
                 heard.push(tell(&incoming));
             }) {
                 Ok(Received::Packet { used, .. }) => outcome.used += used,

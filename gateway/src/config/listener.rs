@@ -41,6 +41,15 @@ pub enum ListenerKind {
     Mqtt,
     /// MQTT-SN over UDP.
     MqttSn(SnListener),
+    /// MQTT over WebSocket.
+    Ws(WsListener),
+}
+
+/// What a listener for WebSocket has besides its address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WsListener {
+    /// The origins whose pages may connect; empty = all.
+    pub origins: Vec<String>,
 }
 
 /// What an MQTT-SN listener has besides its address.
@@ -58,6 +67,7 @@ impl Listener {
     fn new(kind: Kind, socket: Socket, section: &SnSettings) -> Self {
         let kind = match kind {
             Kind::Mqtt => ListenerKind::Mqtt,
+            Kind::Ws => ListenerKind::Ws(WsListener::default()),
             Kind::MqttSn => ListenerKind::MqttSn(SnListener {
                 multicast: Vec::new(),
                 multicast_ttl: 1,
@@ -71,7 +81,7 @@ impl Listener {
     /// Whether there is a group that ADVERTISE can be sent to.
     pub(super) fn has_group(&self) -> bool {
         match &self.kind {
-            ListenerKind::Mqtt => false,
+            ListenerKind::Mqtt | ListenerKind::Ws(_) => false,
             ListenerKind::MqttSn(sn) => !sn.multicast.is_empty(),
         }
     }
@@ -81,6 +91,7 @@ impl Listener {
         match self.kind {
             ListenerKind::Mqtt => Kind::Mqtt,
             ListenerKind::MqttSn(_) => Kind::MqttSn,
+            ListenerKind::Ws(_) => Kind::Ws,
         }
     }
 }
@@ -90,17 +101,33 @@ impl Listener {
 pub(super) enum Kind {
     Mqtt,
     MqttSn,
+    Ws,
 }
 
 impl Kind {
     /// The kinds whose names are kept for later versions.
-    const LATER: [&str; 4] = ["mqtts", "ws", "wss", "mqtt-sn-dtls"];
+    const LATER: [&str; 3] = ["mqtts", "wss", "mqtt-sn-dtls"];
 
     /// The option of the command line that names listeners of this kind.
     fn option(self) -> &'static str {
         match self {
             Self::Mqtt => "--mqtt",
             Self::MqttSn => "--mqtt-sn",
+            Self::Ws => "--ws",
+        }
+    }
+
+    /// Whether two kinds cannot have the same port.
+    fn shares_ports_with(self, other: Self) -> bool {
+        (self == Self::MqttSn) == (other == Self::MqttSn)
+    }
+
+    /// The keys that only this kind has.
+    const fn own_keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Mqtt => &[],
+            Self::MqttSn => &["multicast", "multicast_ttl", "max_datagram"],
+            Self::Ws => &["origins"],
         }
     }
 }
@@ -110,19 +137,21 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Mqtt => "mqtt",
             Self::MqttSn => "mqtt-sn",
+            Self::Ws => "ws",
         })
     }
 }
 
 impl Word for Kind {
     fn expected() -> String {
-        one_of(&["mqtt", "mqtt-sn"])
+        one_of(&["mqtt", "mqtt-sn", "ws"])
     }
 
     fn parse(text: &str) -> Result<Self, Mistake> {
         match text {
             "mqtt" => Ok(Self::Mqtt),
             "mqtt-sn" => Ok(Self::MqttSn),
+            "ws" => Ok(Self::Ws),
             later if Self::LATER.contains(&later) => Err(Mistake::new(
                 format!("\"{later}\" is not in this version"),
                 format!("write {}", Self::expected()),
@@ -170,47 +199,48 @@ pub(super) fn from_file(
     listeners
 }
 
-/// The listener of the same kind and address, if there is one. With port 0 every socket gets
-/// its own.
+/// The listener that has the address already, if there is one: MQTT-SN has ports of its own. With
+/// port 0 every socket gets its own.
 fn twin(listeners: &[Listener], new: &Listener) -> Option<usize> {
-    let same = |old: &Listener| old.word() == new.word() && old.bind == new.bind;
+    let same = |old: &Listener| old.word().shares_ports_with(new.word()) && old.bind == new.bind;
     listeners.iter().position(same).filter(|_| new.bind.port() != 0)
 }
 
 /// What one `[[listener]]` means: a listener for each of its addresses.
 fn read(table: &mut Table<'_>, keys: ListenerKeys, section: &SnSettings) -> Vec<Listener> {
-    let kind = table.require("kind", keys.kind, "write kind = \"mqtt\" or kind = \"mqtt-sn\"");
+    let kind = table.require("kind", keys.kind, "write kind = \"mqtt\", \"mqtt-sn\" or \"ws\"");
     let bind =
         table.require("bind", keys.bind, "write bind = \"127.0.0.1:1883\" or another address");
     let (Some(kind), Some(bind)) = (kind, bind) else { return Vec::new() };
     check_anonymous(table, &bind, keys.allow_anonymous.as_ref());
-    match kind.value {
-        Kind::Mqtt => {
-            for key in ["multicast", "multicast_ttl", "max_datagram"] {
-                if let Some(at) = table.given(key) {
-                    let what = "this key is for kind = \"mqtt-sn\", and the kind is \"mqtt\"";
-                    table.wrong(at, key, what, "leave it out, or change the kind");
-                }
+    let kind = kind.value;
+    for other in [Kind::MqttSn, Kind::Ws].into_iter().filter(|other| *other != kind) {
+        for key in other.own_keys() {
+            if let Some(at) = table.given(key) {
+                let what =
+                    format!("this key is for kind = \"{other}\", and the kind is \"{kind}\"");
+                table.wrong(at, key, what, "leave it out, or change the kind");
             }
-            let sockets = bind.value.sockets.into_iter();
-            sockets.map(|socket| Listener::new(Kind::Mqtt, socket, section)).collect()
-        }
-        Kind::MqttSn => {
-            check_groups(table, &bind.value, &keys.multicast);
-            let sockets = bind.value.sockets.into_iter();
-            let sn = |socket: &Socket| SnListener {
-                multicast: groups_of(&keys.multicast, socket),
-                multicast_ttl: keys.multicast_ttl,
-                max_datagram: keys.max_datagram.unwrap_or(section.max_datagram),
-            };
-            sockets
-                .map(|socket| Listener {
-                    kind: ListenerKind::MqttSn(sn(&socket)),
-                    ..Listener::new(Kind::MqttSn, socket, section)
-                })
-                .collect()
         }
     }
+    if kind == Kind::MqttSn {
+        check_groups(table, &bind.value, &keys.multicast);
+    }
+    let settings = |socket: &Socket| match kind {
+        Kind::Mqtt => ListenerKind::Mqtt,
+        Kind::MqttSn => ListenerKind::MqttSn(SnListener {
+            multicast: groups_of(&keys.multicast, socket),
+            multicast_ttl: keys.multicast_ttl,
+            max_datagram: keys.max_datagram.unwrap_or(section.max_datagram),
+        }),
+        Kind::Ws => ListenerKind::Ws(WsListener {
+            origins: keys.origins.iter().map(ToString::to_string).collect(),
+        }),
+    };
+    let sockets = bind.value.sockets.into_iter();
+    let listener =
+        |socket| Listener { kind: settings(&socket), ..Listener::new(kind, socket, section) };
+    sockets.map(listener).collect()
 }
 
 /// A listener beyond loopback serves whoever can reach it, so the file must say that on it.
@@ -270,16 +300,18 @@ fn groups_of(groups: &[At<Group>], socket: &Socket) -> Vec<Group> {
 /// file has none of any kind, the default ones.
 ///
 /// An address of the command line that the file has too keeps the settings of the file, and with
-/// them the leave to be open.
+/// them the leave to be open. `others` are the listeners of other kinds.
 pub(super) fn of_kind(
     kind: Kind,
     typed: &[String],
     file: &[Listener],
+    others: &[Listener],
     section: &SnSettings,
     problems: &mut Vec<Problem>,
 ) -> Vec<Listener> {
     let in_file = || file.iter().filter(|listener| listener.word() == kind);
-    if typed.is_empty() && !file.is_empty() {
+    // WebSocket has no address by default.
+    if typed.is_empty() && (!file.is_empty() || kind == Kind::Ws) {
         return in_file().cloned().collect();
     }
     let mut tell = |what, right| {
@@ -311,6 +343,9 @@ pub(super) fn of_kind(
             let listener = known(socket).unwrap_or_else(|| Listener::new(kind, *socket, section));
             if twin(&listeners, &listener).is_some() {
                 tell(format!("{} is given twice", listener.bind), "give it once".into());
+            } else if let Some(index) = twin(others, &listener) {
+                let what = format!("{} is that of {} already", listener.bind, others[index].word());
+                tell(what, "give another address".into());
             }
             listeners.push(listener);
         }

@@ -89,6 +89,40 @@ impl Word for Clients {
     }
 }
 
+/// Where a web page comes from, as a browser tells it: `SCHEME://HOST` with or without a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Origin(String);
+
+impl Origin {
+    /// What pages without an origin send, those of a file for example.
+    const OPAQUE: &str = "null";
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Word for Origin {
+    fn expected() -> String {
+        "\"SCHEME://HOST\" or \"SCHEME://HOST:PORT\"".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Mistake> {
+        let is_plain = |part: &str| {
+            !part.is_empty() && part.bytes().all(|b| b.is_ascii_graphic() && !b"/*\\".contains(&b))
+        };
+        let is_origin =
+            text.split_once("://").is_some_and(|(scheme, host)| is_plain(scheme) && is_plain(host));
+        if is_origin || text == Self::OPAQUE {
+            return Ok(Self(text.into()));
+        }
+        let right = "write what the browser shows before the path: \"https://example.org\"";
+        Err(Mistake::new(format!("\"{}\" is not the origin of a page", clip(text)), right))
+    }
+}
+
 /// A topic name that can be published to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Topic(pub(super) String);

@@ -3,12 +3,14 @@
 
 use std::fmt::Write;
 
+use super::mqtt::{MqttSettings, ShareKeys};
 use super::problem::Source;
 use super::sections::{
     ClientKeys, ForwarderKeys, Limits, ListenerKeys, LogSettings, PredefinedKeys, RootKeys,
     SnSettings, SysSettings, TopicFileKeys,
 };
 use super::table::{Document, Key, Section, Table};
+use super::users::UserKeys;
 
 /// The keys of one table.
 pub(super) struct SectionKeys {
@@ -32,10 +34,13 @@ pub(super) fn sections() -> Vec<SectionKeys> {
     vec![
         read("", &[keys::<RootKeys>]),
         read("[[listener]]", &[keys::<ListenerKeys>]),
+        read("[mqtt]", &[keys::<MqttSettings>]),
+        read("[[mqtt.share]]", &[keys::<ShareKeys>]),
         read("[mqtt_sn]", &[keys::<SnSettings>, keys::<TopicFileKeys>]),
         read("[[mqtt_sn.predefined]]", &[keys::<PredefinedKeys>]),
         read("[[mqtt_sn.forwarder]]", &[keys::<ForwarderKeys>]),
         read("[[mqtt_sn.client]]", &[keys::<ClientKeys>]),
+        read("[[user]]", &[keys::<UserKeys>]),
         read("[limits]", &[keys::<Limits>]),
         read("[sys]", &[keys::<SysSettings>]),
         read("[log]", &[keys::<LogSettings>]),

@@ -4,7 +4,7 @@
 
 use super::address::{BindAddress, Group};
 use super::listener::Kind;
-use super::names::{ClientId, Clients, FilePath, Topic};
+use super::names::{ClientId, Clients, FilePath, Origin, Topic};
 use super::setting::{At, choices};
 use super::storage::Durability;
 use super::table::{Table, settings};
@@ -34,7 +34,7 @@ settings! {
 settings! {
     /// `[[listener]]`: one address where clients are served.
     pub(super) struct ListenerKeys {
-        /// What is spoken there: MQTT over TCP, or MQTT-SN over UDP.
+        /// What is spoken there: MQTT over TCP, MQTT over WebSocket, or MQTT-SN over UDP.
         kind: Option<At<Kind>> = None => "required";
         /// The address to bind. A port alone and `localhost:PORT` stand for 127.0.0.1 and ::1;
         /// with port 0 the system chooses a free one. The interface of a link-local address is
@@ -49,6 +49,9 @@ settings! {
         multicast_ttl: u8 = 1, 0..=255;
         /// The largest message sent from this listener (`mqtt-sn` only).
         max_datagram: Option<u16> = None => "that of `[mqtt_sn]`", 32..=65_507;
+        /// The web pages that may connect (`ws` only), as browsers name where they come from. A
+        /// client that names nothing is no browser, and may always connect.
+        origins: Vec<Origin> = Vec::new() => "all";
     }
 }
 
@@ -70,6 +73,7 @@ settings! {
         /// The number of this gateway in ADVERTISE and GWINFO; unique in its network. 0 is
         /// refused, as the Paho gateway refuses it.
         gateway_id: u8 = 1, 1..=255;
+        // The times are those that the specification recommends (SN-103).
         /// How long an active client may take to acknowledge before the message is repeated
         /// (T_retry).
         retry_ms: u32 = 10_000, 10..=600_000;
@@ -215,7 +219,8 @@ settings! {
         queue_bytes: u64 = MIB.max(packet_bytes.into())
             => "`1048576`, or `packet_bytes` if that is more", 256..=TIB;
         /// What happens to a message that does not fit: it is dropped, the oldest are dropped, or
-        /// the client is disconnected. Each is counted.
+        /// the client is disconnected. Each is counted. A publisher of MQTT 5.0 at QoS 1 or 2 is
+        /// told 0x97 when nobody who subscribed had room.
         queue_overflow: QueueOverflow = QueueOverflow::RejectNew => "`\"reject-new\"`";
         /// QoS 1 and 2 messages on their way to one MQTT client; an MQTT-SN client has one.
         inflight: u16 = 20, 1..=65_535;

@@ -2,6 +2,7 @@
 
 mod keys;
 mod listeners;
+mod mqtt;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -298,7 +299,7 @@ fn a_table_without_a_key_that_it_needs_is_told() {
         "[[listener]]\n[[mqtt_sn.predefined]]\n[[mqtt_sn.forwarder]]\n[[mqtt_sn.client]]",
         &[
             "gw.toml:1:1: listener.kind: [[listener]] needs this key",
-            "write kind = \"mqtt\" or kind = \"mqtt-sn\"",
+            "write kind = \"mqtt\", \"mqtt-sn\" or \"ws\"",
             "gw.toml:1:1: listener.bind: [[listener]] needs this key",
             "write bind = \"127.0.0.1:1883\" or another address",
             "gw.toml:2:1: mqtt_sn.predefined.id: [[mqtt_sn.predefined]] needs this key",

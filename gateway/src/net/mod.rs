@@ -1,4 +1,4 @@
-//! Sockets: UDP ports, TCP listeners, and the octets that wait on a TCP link.
+//! Sockets: UDP ports, TCP listeners, WebSocket, and the octets that wait on a TCP link.
 //!
 //! Nothing here knows MQTT. Every call does a stated, bounded amount of work, never blocks and,
 //! once warm, never allocates.
@@ -9,6 +9,7 @@ pub mod listener;
 pub mod outbuf;
 mod sys;
 pub mod udp;
+pub mod ws;
 
 /// The name of a network interface, for people: 0, and what has no name, is printed as the number.
 #[must_use]

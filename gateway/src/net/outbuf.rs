@@ -116,24 +116,47 @@ impl OutBuf {
     /// A stream that takes nothing though it did not say that it would block fails with
     /// `WriteZero`.
     pub fn write_to(&mut self, stream: &mut impl Write, pool: &mut BlockPool) -> io::Result<Flush> {
-        if self.len == 0 {
-            self.clear(pool);
-            return Ok(Flush::Done);
+        self.write_behind(&[], usize::MAX, stream, pool).map(|(_, flush)| flush)
+    }
+
+    /// The same, with `head` before what waits, and at most `max` octets of that. Returns how many
+    /// octets were written, those of `head` first; it is done when nothing is left of both.
+    ///
+    /// # Errors
+    /// Those of [`write_to`](Self::write_to).
+    pub fn write_behind(
+        &mut self,
+        head: &[u8],
+        max: usize,
+        stream: &mut impl Write,
+        pool: &mut BlockPool,
+    ) -> io::Result<(usize, Flush)> {
+        let max = max.min(self.len);
+        if head.is_empty() && max == 0 {
+            let flush = if self.len == 0 { Flush::Done } else { Flush::More };
+            return Ok((0, flush));
         }
-        let (offered, result) = self.queue.offer(stream);
+        let (offered, result) = self.queue.offer(head, max, stream);
         let taken = match result {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(taken) => taken,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flush::Blocked),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Ok((0, Flush::Blocked));
+            }
             Err(error) => return Err(error),
         };
-        self.queue.consume(taken, pool);
-        self.len -= taken;
+        let waited = taken.saturating_sub(head.len());
+        self.queue.consume(waited, pool);
+        self.len -= waited;
         if self.len == 0 {
             self.clear(pool);
-            return Ok(Flush::Done);
         }
-        Ok(if taken < offered { Flush::Blocked } else { Flush::More })
+        let flush = match self.len {
+            _ if taken < offered => Flush::Blocked,
+            0 => Flush::Done,
+            _ => Flush::More,
+        };
+        Ok((taken, flush))
     }
 
     /// Forgets what waits and gives the memory back; for a link that ends.
@@ -144,21 +167,34 @@ impl OutBuf {
 }
 
 impl Queue {
-    /// Offers the stream as much as one call carries; returns how many octets that were, and what
-    /// came of it.
-    fn offer(&self, stream: &mut impl Write) -> (usize, io::Result<usize>) {
-        if self.payloads.is_empty() && self.blocks.len() == 1 {
+    /// Offers the stream as much as one call carries of `head` and, behind it, `max` octets of what
+    /// waits; returns how many octets that were, and what came of it.
+    fn offer(
+        &self,
+        head: &[u8],
+        max: usize,
+        stream: &mut impl Write,
+    ) -> (usize, io::Result<usize>) {
+        if head.is_empty() && self.payloads.is_empty() && self.blocks.len() == 1 {
             let block = &self.blocks[0][self.written..];
+            let block = &block[..max.min(block.len())];
             return (block.len(), retry(|| stream.write(block)));
         }
         let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
-        let mut count = 0;
-        for (piece, slot) in self.pieces().zip(&mut pieces) {
+        let (mut count, mut offered) = (0, 0);
+        let head = (!head.is_empty()).then_some(head);
+        let mut left = max + head.map_or(0, <[u8]>::len);
+        for (piece, slot) in head.into_iter().chain(self.pieces()).zip(&mut pieces) {
+            if left == 0 {
+                break;
+            }
+            let piece = &piece[..left.min(piece.len())];
             *slot = IoSlice::new(piece);
             count += 1;
+            offered += piece.len();
+            left -= piece.len();
         }
         let pieces = &pieces[..count];
-        let offered = pieces.iter().map(|piece| piece.len()).sum();
         (offered, retry(|| stream.write_vectored(pieces)))
     }
 
@@ -245,6 +281,18 @@ impl OutWriter<'_> {
             let (now, later) = bytes.split_at(room.min(bytes.len()));
             block.extend_from_slice(now);
             bytes = later;
+        }
+    }
+
+    /// Appends copies of several pieces; at once, if all of them have room in one block.
+    pub fn put_all<const N: usize>(&mut self, pieces: [&[u8]; N]) {
+        let len = pieces.iter().map(|piece| piece.len()).sum::<usize>();
+        match self.out.queue.blocks.back_mut() {
+            Some(block) if len <= BLOCK_BYTES - block.len() => {
+                pieces.iter().for_each(|piece| block.extend_from_slice(piece));
+                self.count_copied(len);
+            }
+            Some(_) | None => pieces.iter().for_each(|piece| self.put(piece)),
         }
     }
 

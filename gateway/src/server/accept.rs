@@ -1,6 +1,10 @@
 //! Connections, from the listener to the event loop.
+//!
+//! All of them begin here: this server connects to no other, so that nothing of a client is asked
+//! of it [MQTT-7.0.0-1].
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use broker_core::time::{Instant, Now};
@@ -12,6 +16,7 @@ use super::newcomers::Source;
 use super::stop::Phase;
 use super::token::{self, Place};
 use crate::net::listener::{ACCEPT_RETRY, AcceptEnd, Accepted};
+use crate::net::ws::WebSocket;
 
 /// Connections accepted from one listener in a turn.
 const ACCEPTS: usize = 64;
@@ -70,7 +75,7 @@ impl Server {
                 }
             }
             for connection in accepted.drain(..) {
-                self.welcome(now, connection);
+                self.welcome(now, index, connection);
             }
         }
     }
@@ -85,7 +90,7 @@ impl Server {
         room + self.links.count_newcomers(came_by, ACCEPTS - room)
     }
 
-    fn welcome(&mut self, now: Now, connection: Accepted) {
+    fn welcome(&mut self, now: Now, listener: usize, connection: Accepted) {
         let Accepted { stream, peer } = connection;
         self.broker.stats_mut().sockets_opened += 1;
         if self.links.len() >= self.limits.connections {
@@ -94,7 +99,9 @@ impl Server {
             return;
         }
         self.make_room(now, peer);
-        let key = self.links.insert(stream, peer, now.mono);
+        let policy = self.listeners[listener].ws.as_ref();
+        let ws = policy.map(|policy| Box::new(WebSocket::new(Arc::clone(policy))));
+        let key = self.links.insert(stream, peer, ws, now.mono);
         let token = token::token(Place::Link(key));
         let link = self.links.get_mut(key).expect("just inserted");
         if let Err(error) =

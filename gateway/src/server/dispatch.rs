@@ -18,6 +18,11 @@ impl Sink for OutWriter<'_> {
         OutWriter::put(self, octets);
     }
 
+    #[inline]
+    fn put_all<const N: usize>(&mut self, pieces: [&[u8]; N]) {
+        OutWriter::put_all(self, pieces);
+    }
+
     fn put_shared(&mut self, octets: &Bytes) {
         OutWriter::put_shared(self, octets);
     }
@@ -84,8 +89,8 @@ impl Server {
         Some(0)
     }
 
-    /// The broker has ended a link: it is told so, if it can be, and closed.
-    fn close_link(&mut self, now: Now, link: LinkId, reason: ReasonCode) {
+    /// The broker, or a lack of memory, has ended a link: it is told so, if it can be, and closed.
+    pub(super) fn close_link(&mut self, now: Now, link: LinkId, reason: ReasonCode) {
         let Self { links, blocks, traffic, .. } = self;
         let key = token::key(link);
         let Some(tcp) = links.get_mut(key) else { return };

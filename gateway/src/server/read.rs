@@ -1,8 +1,10 @@
 //! Phase 1: what comes in.
 
 use broker_core::api::Incoming;
+use broker_core::auth::Gate;
 use broker_core::key::Key;
-use broker_core::mqtt::Received;
+use broker_core::mqtt::{PacketType, Received};
+use broker_core::reason::ReasonCode;
 use broker_core::time::Now;
 use tracing::{debug, info, warn};
 
@@ -11,6 +13,7 @@ use super::stop::Phase;
 use super::tcp::{LinkState, TcpLink};
 use super::token;
 use super::{READ_BYTES, Server};
+use crate::net::ws::CloseCode;
 
 /// Links read from in a turn; the others come next.
 const LINKS: usize = 256;
@@ -73,13 +76,13 @@ impl Server {
     }
 
     fn read_links(&mut self, now: Now) {
-        let allowance = Allowance::new(&self.broker, TURN_STEPS, self.has_more_outputs);
-        // One of those that were not finished with has its turn whatever news there is.
-        if let Some(key) = self.readable.pop_rest() {
+        let Self { broker, traffic, .. } = &*self;
+        let allowance = Allowance::new(broker, traffic, TURN_STEPS, self.has_more_outputs);
+        if let Some(key) = self.readable.pop_first() {
             self.read_link(now, key, allowance);
         }
         for _ in 0..LINKS {
-            if allowance.is_spent(&self.broker) {
+            if allowance.is_spent(&self.broker, &self.traffic) {
                 break;
             }
             let Some(key) = self.readable.pop() else { break };
@@ -91,10 +94,11 @@ impl Server {
     fn read_link(&mut self, now: Now, key: Key<TcpLink>, allowance: Allowance) {
         let Some(link) = self.links.get_mut(key) else { return };
         link.is_readable = false;
-        let allowance = allowance.part(&self.broker, LINK_STEPS);
+        let allowance = allowance.part(&self.broker, &self.traffic, LINK_STEPS);
         let mut buffer = core::mem::take(&mut self.read_buffer);
         self.read_link_into(now, key, &mut buffer, allowance);
         self.read_buffer = buffer;
+        self.end_websocket(now, key);
         self.links.charge(key);
         self.mark_readable(key, false);
     }
@@ -133,11 +137,12 @@ impl Server {
         // Fewer than asked for: the kernel has no more, unless it is the end that is left.
         link.has_unread = count == READ_BYTES || link.peer_closed;
         self.broker.stats_mut().bytes_received += count as u64;
-        let octets = &buffer[..count];
-        let link = self.links.get_mut(key).expect("looked up above");
         if link.state != LinkState::Open {
             return;
         }
+        let count = self.unwrap_frames(key, &mut buffer[..count]);
+        let octets = &buffer[..count];
+        let link = self.links.get_mut(key).expect("looked up above");
         if link.inbox.is_empty() {
             let Heard { used, is_all } = self.hear(now, key, octets, allowance);
             if let Some(link) = self.links.get_mut(key)
@@ -153,11 +158,12 @@ impl Server {
         self.check_inbox(now, key);
     }
 
-    /// Closes a link whose unfinished packet grows while no memory is left.
+    /// Closes a link whose unfinished packet, or request, grows while no memory is left.
     fn check_inbox(&mut self, now: Now, key: Key<TcpLink>) {
         let Some(link) = self.links.get_mut(key) else { return };
         let peer = link.peer;
-        let is_growing = link.inbox.len() > INBOX_SHORT && !link.has_unheard;
+        let kept = link.inbox.len() + link.ws.as_ref().map_or(0, |ws| ws.memory());
+        let is_growing = kept > INBOX_SHORT && !link.has_unheard;
         if !is_growing || !self.broker.is_out_of_memory() {
             return;
         }
@@ -167,7 +173,9 @@ impl Server {
         if self.broker.is_out_of_memory() {
             self.traffic.memory_closed += 1;
             warn!(%peer, "no memory for a large packet, connection closed");
-            self.lose_link(now, key);
+            let link = token::link_id(key);
+            self.broker.lost(now, link);
+            self.close_link(now, link, ReasonCode::QuotaExceeded);
         }
     }
 
@@ -195,17 +203,19 @@ impl Server {
         let octets_len = octets.len();
         let mut used = 0;
         while used < octets.len() {
-            let Self { links, broker, mqtt, blocks, traffic, .. } = self;
+            let Self { links, broker, mqtt, users, blocks, dirty, traffic, .. } = self;
             let Some(link) = links.get_mut(key) else { break };
             if link.state != LinkState::Open || !link.may_read() {
                 return Heard { used, is_all: false };
             }
-            if used > 0 && (allowance.is_spent(broker) || broker.take_crowded()) {
+            if used > 0 && (allowance.is_spent(broker, traffic) || broker.take_crowded()) {
                 return Heard { used, is_all: false };
             }
             let TcpLink { conn, out, credit, peer, .. } = link;
+            let gate = Gate { authenticator: users, now: now.mono };
+            let waiting = out.len();
             let mut out = out.writer(blocks);
-            let received = conn.receive(mqtt, &octets[used..], &mut out, |incoming| {
+            let received = conn.receive_at(mqtt, gate, &octets[used..], &mut out, |incoming| {
                 if let Incoming::Connect(connect) = &incoming {
                     *credit = connect.credit;
                     info!(
@@ -224,7 +234,15 @@ impl Server {
                     traffic.received[kind as usize] += 1;
                     traffic.packet_bytes_max = traffic.packet_bytes_max.max(octets as u64);
                     broker.stats_mut().packets_received += 1;
-                    if link.is_unidentified {
+                    // A step of an authentication is answered by the connection itself.
+                    if link.out.len() > waiting {
+                        traffic.sent[PacketType::Auth as usize] += 1;
+                        broker.stats_mut().packets_sent += 1;
+                        if !core::mem::replace(&mut link.is_dirty, true) {
+                            dirty.push(key);
+                        }
+                    }
+                    if link.is_unidentified && !link.conn.is_authenticating() {
                         let took = now.mono - link.accepted_at;
                         traffic.connect_time_max = traffic.connect_time_max.max(took);
                         links.identified(key);
@@ -237,6 +255,7 @@ impl Server {
                 Err(violation) => {
                     traffic.violations += 1;
                     warn!(peer = %link.peer, %violation, "connection closed for a violation");
+                    link.close_websocket(CloseCode::PROTOCOL_ERROR);
                     broker.lost(now, id);
                     self.begin_closing(now, key);
                     used = octets.len();

@@ -1,16 +1,22 @@
 //! What the configuration means to each part.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 use std::time::Duration;
 
-use broker_core::api::{Overflow, QueueLimits};
+use broker_core::api::{Overflow, QoS, QueueLimits};
 use broker_core::limits::{BrokerConfig, Durability, Limits};
-use broker_core::mqtt::{self, Versions};
-use broker_core::share::ShareStrategies;
+use broker_core::mqtt::{self, Features, Redirect, Versions};
+use broker_core::share::{ShareStrategies, ShareStrategy};
 use broker_core::topic::{TopicBuf, TopicName};
+use broker_core::users::{Credential, Users};
 
 use super::NetLimits;
-use crate::config::{Config, ListenerKind, QueueOverflow, WakeRebind};
+use crate::config::{
+    Config, ListenerKind, MqttVersion, QueueOverflow, ShareChoice, UserSecret, WakeRebind,
+    WsListener,
+};
+use crate::net::ws;
 use crate::sn;
 
 /// Descriptors that are kept free of connections: listeners, the log, whatever libraries open.
@@ -35,8 +41,8 @@ pub(super) fn broker(config: &Config, is_durable: bool, seed: u64) -> BrokerConf
             received_ids_max: usize::from(u16::MAX),
         },
         durability: if is_durable { Durability::Gated } else { Durability::Memory },
-        validate_payload_format: false,
-        shares: ShareStrategies::default(),
+        validate_payload_format: config.mqtt.validate_payload_format,
+        shares: shares(config),
         sys_interval: match config.sys.interval_s {
             0 => None,
             seconds => Some(Duration::from_secs(u64::from(seconds))),
@@ -48,18 +54,80 @@ pub(super) fn broker(config: &Config, is_durable: bool, seed: u64) -> BrokerConf
 
 pub(super) fn mqtt(config: &Config) -> mqtt::Settings {
     let limits = &config.limits;
+    let section = &config.mqtt;
+    let serves = |version| section.versions.contains(&version);
     mqtt::Settings {
-        // The wire of MQTT 5.0 is there, the rest of it is not: its clients are told to come with
-        // 3.1.1.
-        versions: Versions { mqtt31: true, mqtt311: true, mqtt5: false },
+        versions: Versions {
+            mqtt31: serves(MqttVersion::V31),
+            mqtt311: serves(MqttVersion::V311),
+            mqtt5: serves(MqttVersion::V5),
+        },
         packet_bytes_max: limits.packet_bytes,
         connect_packet_bytes_max: limits.connect_packet_bytes,
         client_id_bytes_max: usize::from(limits.client_id_bytes),
         window: limits.inflight,
-        session_expiry_s: u32::MAX,
+        receive_maximum: section.receive_maximum,
+        topic_alias_maximum: section.topic_alias_max,
+        topic_alias_bytes_max: section.topic_alias_bytes as usize,
+        keep_alive_max_s: NonZeroU16::new(section.keep_alive_max_s),
+        session_expiry_s: section.kept_session_expiry_s.unwrap_or(u32::MAX),
+        outbound_alias_maximum: section.outbound_alias_max,
+        features: Features {
+            maximum_qos: QoS::from_u8(section.maximum_qos).expect("within its bounds"),
+            retain: section.retain_available,
+            wildcards: section.wildcards_available,
+            subscription_ids: section.subscription_ids_available,
+            shared: section.shared_available,
+        },
+        response_topics: section.response_topics.clone(),
+        redirect: section
+            .server_reference
+            .clone()
+            .map(|server| Redirect { is_permanent: section.server_moved, server }),
         queue: queue(config, limits.queue_messages, None),
-        ..mqtt::Settings::default()
     }
+}
+
+fn shares(config: &Config) -> ShareStrategies {
+    let strategy = |choice| match choice {
+        ShareChoice::LeastOutstanding => ShareStrategy::LeastOutstanding,
+        ShareChoice::RoundRobin => ShareStrategy::RoundRobin,
+        ShareChoice::ByPublisher => ShareStrategy::ByPublisher,
+        ShareChoice::ByTopic => ShareStrategy::ByTopic,
+    };
+    ShareStrategies {
+        default: strategy(config.mqtt.share_strategy),
+        by_name: config
+            .shares
+            .iter()
+            .map(|(name, choice)| (name.clone(), strategy(*choice)))
+            .collect(),
+    }
+}
+
+/// The least that a WebSocket frame may always have, in octets: clients put many small packets
+/// into one, however small the largest of them may be.
+const FRAME_BYTES_LEAST: u64 = 64 << 10;
+
+pub(super) fn ws(config: &Config, listener: &WsListener) -> ws::Policy {
+    ws::Policy {
+        origins: listener.origins.clone(),
+        frame_bytes_max: u64::from(config.limits.packet_bytes).max(FRAME_BYTES_LEAST),
+    }
+}
+
+/// Who may come in with a name. Those who do not say who they are may come in, too.
+pub(super) fn users(config: &Config, secret: [u8; 32]) -> Users {
+    let mut users = Users::new(secret);
+    for user in &config.users {
+        let credential = match &user.secret {
+            UserSecret::Password(password) => Credential::Password(password.as_bytes()),
+            UserSecret::Verifier(verifier) => Credential::Verifier(verifier),
+        };
+        let is_new = users.add(&user.name, credential);
+        assert!(is_new, "the configuration has no name twice");
+    }
+    users
 }
 
 pub(super) fn net(config: &Config, descriptors: u64) -> NetLimits {
@@ -139,7 +207,7 @@ pub(super) fn sn(config: &Config, is_durable: bool) -> sn::Settings {
 /// What an MQTT-SN listener may send at most.
 pub(super) const fn max_datagram(kind: &ListenerKind) -> Option<u16> {
     match kind {
-        ListenerKind::Mqtt => None,
+        ListenerKind::Mqtt | ListenerKind::Ws(_) => None,
         ListenerKind::MqttSn(listener) => Some(listener.max_datagram),
     }
 }

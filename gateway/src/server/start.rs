@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use broker_core::Broker;
 use mio::{Interest, Poll};
@@ -15,6 +16,7 @@ use super::durable;
 use super::stop::{self, Phase};
 use super::tcp::Links;
 use super::token::{self, Place, SN_LINKS};
+use super::turns::Turns;
 use super::udp::SnPort;
 use super::{Listener, READ_BYTES, Server, Traffic, settings};
 use crate::config::{self, Config, ListenerKind, SnListener};
@@ -23,6 +25,7 @@ use crate::net;
 use crate::net::listener::TcpListenerPort;
 use crate::net::outbuf::BlockPool;
 use crate::net::udp::{GroupRequest, ReceiveBatch, UdpOptions, UdpPort};
+use crate::net::ws;
 use crate::sn::SnGateway;
 
 /// Why nothing is served: what, and what would help.
@@ -57,7 +60,8 @@ pub(super) fn start(config: &Config, log: Log) -> Result<Server, StartError> {
 
     let mut clock = Clock::new();
     let now = clock.now();
-    let seed = rand_seed().map_err(|error| machine(&error))?;
+    let seed = u64::from_ne_bytes(random().map_err(|error| machine(&error))?);
+    let secret = random().map_err(|error| machine(&error))?;
     // First the state, then the sockets: nobody is served by half of it.
     let found = durable::open(config, config.recover)?;
     let is_durable = found.is_some();
@@ -72,7 +76,13 @@ pub(super) fn start(config: &Config, log: Log) -> Result<Server, StartError> {
     let mut max_datagram = Vec::new();
     for listener in &config.listeners {
         match &listener.kind {
-            ListenerKind::Mqtt => listeners.extend(bind_tcp(&poll, listener, listeners.len())?),
+            ListenerKind::Mqtt => {
+                listeners.extend(bind_tcp(&poll, listener, None, listeners.len())?);
+            }
+            ListenerKind::Ws(ws) => {
+                let policy = Some(Arc::new(settings::ws(config, ws)));
+                listeners.extend(bind_tcp(&poll, listener, policy, listeners.len())?);
+            }
             ListenerKind::MqttSn(sn) => {
                 if let Some(port) = bind_udp(&poll, listener, sn, ports.len())? {
                     ports.push(port);
@@ -97,6 +107,7 @@ pub(super) fn start(config: &Config, log: Log) -> Result<Server, StartError> {
         durable,
         sn_topic_ids_max,
         mqtt: settings::mqtt(config),
+        users: settings::users(config, secret),
         limits,
         poll,
         signals,
@@ -113,6 +124,7 @@ pub(super) fn start(config: &Config, log: Log) -> Result<Server, StartError> {
         phase: Phase::Serving,
         has_more_outputs: false,
         traffic: Traffic::default(),
+        turns: Turns::default(),
         log,
     })
 }
@@ -120,18 +132,20 @@ pub(super) fn start(config: &Config, log: Log) -> Result<Server, StartError> {
 fn bind_tcp(
     poll: &Poll,
     listener: &config::Listener,
+    ws: Option<Arc<ws::Policy>>,
     index: usize,
 ) -> Result<Option<Listener>, StartError> {
+    let (kind, name) = if ws.is_some() { ("ws", "MQTT over WebSocket") } else { ("mqtt", "MQTT") };
     let mut port = match TcpListenerPort::bind(listener.bind) {
         Ok(port) => port,
-        Err(error) => return unbound(listener, "mqtt", "TCP", &error).map(|()| None),
+        Err(error) => return unbound(listener, kind, "TCP", &error).map(|()| None),
     };
     let token = token::token(Place::Listener(index));
     poll.registry()
         .register(&mut port, token, Interest::READABLE)
         .map_err(|error| machine(&error))?;
-    info!(address = %port.address(), "MQTT");
-    Ok(Some(Listener { port, is_ready: true, retry_at: None }))
+    info!(address = %port.address(), "{name}");
+    Ok(Some(Listener { port, ws, is_ready: true, retry_at: None }))
 }
 
 fn bind_udp(
@@ -213,9 +227,9 @@ pub(super) fn machine(error: &io::Error) -> StartError {
     }
 }
 
-/// Randomness for hashers and message ids.
-fn rand_seed() -> io::Result<u64> {
-    let mut octets = [0; 8];
+/// Randomness for hashers, message ids and nonces.
+fn random<const LEN: usize>() -> io::Result<[u8; LEN]> {
+    let mut octets = [0; LEN];
     io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut octets)?;
-    Ok(u64::from_ne_bytes(octets))
+    Ok(octets)
 }

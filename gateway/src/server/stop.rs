@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::Server;
 use super::tcp::{LinkState, TcpLink};
+use crate::net::ws::CloseCode;
 
 /// How long clients have to take what they are told.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -96,6 +97,7 @@ impl Server {
                 let mut out = link.out.writer(blocks);
                 let _ = link.conn.close(ReasonCode::ServerShuttingDown, &mut out);
             }
+            link.close_websocket(CloseCode::GOING_AWAY);
             self.begin_closing(now, key);
         }
         self.write_sockets(now);

@@ -28,7 +28,7 @@ const PACKETS: [(PacketType, &str); 14] = [
 impl Server {
     /// Adds our values to the round that the broker has just published.
     pub(super) fn publish_sys(&mut self) {
-        let Self { broker, links, traffic, ports, listeners, .. } = self;
+        let Self { broker, links, traffic, ports, listeners, log, .. } = self;
         let mut say = |name: &str, value: u64| {
             broker.publish_sys(format_args!("{name}"), format_args!("{value}"));
         };
@@ -39,18 +39,18 @@ impl Server {
         say("connections/stalled", traffic.stalled_links);
         say("connections/violations", traffic.violations);
         say("connections/closed_memory", traffic.memory_closed);
+        say("websocket/opened", traffic.websockets_opened);
+        say("websocket/refused", traffic.websockets_refused);
+        say("websocket/frames/received", traffic.frames_received);
         let descriptors: u64 = listeners.iter().map(|listener| listener.port.stats().refused).sum();
         say("connections/refused_descriptors", descriptors);
-        let micros =
-            |duration: std::time::Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        say("loop/turn_max_us", micros(traffic.turn_max));
-        say("loop/turn_max_recent_us", micros(core::mem::take(&mut traffic.turn_max_recent)));
+        say("log/lines_left_out", log.lines_left_out());
         for (kind, name) in PACKETS {
             say(&format!("mqtt/{name}/received"), traffic.received[kind as usize]);
             say(&format!("mqtt/{name}/sent"), traffic.sent[kind as usize]);
         }
         let mut lost_in_kernel = 0;
-        let mut unsent = 0;
+        let mut unsent = self.sn.stats().datagrams_dropped;
         for port in ports {
             lost_in_kernel += port.port().kernel_drops().unwrap_or(0);
             let stats = port.port().stats();
@@ -62,6 +62,7 @@ impl Server {
         }
         say("mqtt-sn/datagrams/lost_in_kernel", lost_in_kernel);
         say("mqtt-sn/datagrams/unsent", unsent);
+        self.turns.publish(&mut self.broker);
         let (stats, usage) = (*self.sn.stats(), self.sn.usage());
         publish_sn(&mut self.broker, &stats, &usage);
         self.publish_limits(&usage);
@@ -85,6 +86,11 @@ impl Server {
             ("queue_bytes", mqtt.queue.bytes_max, high.queue_bytes),
             ("topic_ids_per_client", u64::from(self.sn_topic_ids_max), usage.topic_ids_max as u64),
             ("connect_timeout_s", timeout_s, self.traffic.connect_time_max.as_secs()),
+            (
+                "log_lines_per_s",
+                u64::from(self.log.lines_per_s()),
+                u64::from(self.log.lines_per_s_used()),
+            ),
         ] {
             self.broker.publish_sys_limit(name, max, used);
         }

@@ -12,7 +12,8 @@ use broker_core::time::Instant;
 use mio::net::TcpStream;
 
 use super::newcomers::{Newcomers, Source};
-use crate::net::outbuf::{BLOCK_BYTES, OutBuf};
+use crate::net::outbuf::{BLOCK_BYTES, BlockPool, Flush, OutBuf};
+use crate::net::ws::WebSocket;
 
 /// Octets that may wait on a link before it takes no more messages; what waits in the session's
 /// queue instead costs twelve octets a message, however many clients it is for.
@@ -33,6 +34,8 @@ pub(super) struct TcpLink {
     pub(super) stream: TcpStream,
     pub(super) peer: SocketAddr,
     pub(super) accepted_at: Instant,
+    /// What stands between the octets of the stream and those of MQTT, if anything does.
+    pub(super) ws: Option<Box<WebSocket>>,
     pub(super) conn: ServerConn,
     /// What was read and not heard yet: the beginning of a packet, or packets that a turn had no
     /// time for.
@@ -135,12 +138,14 @@ impl Links {
         &mut self,
         stream: TcpStream,
         peer: SocketAddr,
+        ws: Option<Box<WebSocket>>,
         now: Instant,
     ) -> Key<TcpLink> {
         let key = self.arena.insert(TcpLink {
             stream,
             peer,
             accepted_at: now,
+            ws,
             conn: ServerConn::new(),
             inbox: Vec::new(),
             has_unheard: false,
@@ -257,7 +262,8 @@ impl Links {
     pub(super) fn charge(&mut self, key: Key<TcpLink>) {
         if let Some(link) = self.arena.get_mut(key) {
             let block = if link.out.is_empty() { 0 } else { BLOCK_BYTES };
-            let bytes = link.inbox.capacity() + link.out.len() + block + link.conn.memory();
+            let ws = link.ws.as_ref().map_or(0, |ws| ws.memory());
+            let bytes = link.inbox.capacity() + link.out.len() + block + ws + link.conn.memory();
             self.buffer_bytes += bytes;
             self.buffer_bytes -= core::mem::replace(&mut link.charged, bytes);
         }
@@ -292,6 +298,15 @@ impl TcpLink {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Writes what waits with one system call, and returns how many octets left. Before a frame of
+    /// a WebSocket all that waits becomes one frame.
+    pub(super) fn write(&mut self, blocks: &mut BlockPool) -> io::Result<(usize, Flush)> {
+        match &mut self.ws {
+            Some(ws) => ws.write(&mut self.out, &mut self.stream, blocks),
+            None => self.out.write_behind(&[], usize::MAX, &mut self.stream, blocks),
         }
     }
 

@@ -87,9 +87,11 @@ impl SnPort {
 impl Server {
     pub(super) fn read_ports(&mut self, now: Now) {
         for index in 0..self.ports.len() {
-            let allowance = Allowance::new(&self.broker, PORT_STEPS, self.has_more_outputs);
+            let allowance =
+                Allowance::new(&self.broker, &self.traffic, PORT_STEPS, self.has_more_outputs);
             for _ in 0..BATCHES {
-                if !self.ports[index].is_readable || allowance.is_spent(&self.broker) {
+                if !self.ports[index].is_readable || allowance.is_spent(&self.broker, &self.traffic)
+                {
                     break;
                 }
                 self.read_port(now, index);

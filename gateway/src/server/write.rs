@@ -11,6 +11,7 @@ use super::Server;
 use super::tcp::{Due, FAREWELL, LinkState, OUT_HIGH, TcpLink};
 use super::token::{self, Place};
 use crate::net::outbuf::Flush;
+use crate::net::ws::CloseCode;
 
 /// Links that are closed for their deadlines in a turn; the others come next.
 const DEADLINES: usize = 256;
@@ -53,29 +54,30 @@ impl Server {
         if link.is_blocked {
             return;
         }
-        let before = link.out.len();
-        let flushed = link.out.write_to(&mut link.stream, blocks);
-        let written = before - link.out.len();
+        let (written, flush) = match link.write(blocks) {
+            Ok(result) => result,
+            Err(error) => {
+                debug!(peer = %link.peer, %error, "connection broken");
+                self.lose_link(now, key);
+                return;
+            }
+        };
         broker.stats_mut().bytes_sent += written as u64;
         if written > 0 {
             link.progress_at = now.mono;
         }
-        match flushed {
-            Ok(Flush::Done) => {
+        match flush {
+            Flush::Done => {
                 self.watch_writable(key, false);
                 self.go_on_with(now, key);
             }
-            Ok(Flush::More) => {
+            Flush::More => {
                 self.mark_dirty(key);
                 self.go_on_with(now, key);
             }
-            Ok(Flush::Blocked) => {
+            Flush::Blocked => {
                 self.watch_writable(key, true);
                 self.links.block(key, now.mono, self.limits.write_stall / STALL_LOOKS);
-            }
-            Err(error) => {
-                debug!(peer = %link.peer, %error, "connection broken");
-                self.lose_link(now, key);
             }
         }
     }
@@ -93,7 +95,7 @@ impl Server {
                 }
                 self.mark_readable(key, false);
             }
-            LinkState::Closing if link.out.is_empty() => self.linger(now, key),
+            LinkState::Closing if link.has_said_all() => self.linger(now, key),
             LinkState::Closing | LinkState::Lingering => {}
         }
     }
@@ -122,6 +124,7 @@ impl Server {
         link.state = LinkState::Closing;
         link.inbox = Vec::new();
         link.has_unheard = false;
+        link.close_websocket(CloseCode::NORMAL);
         self.links.identified(key);
         self.links.begin_farewell(key, now.mono + FAREWELL);
         self.mark_dirty(key);

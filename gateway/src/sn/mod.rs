@@ -1,5 +1,8 @@
 //! All MQTT-SN clients: a front end of the broker without sockets, clocks or threads.
 //!
+//! What the specification does not say is as in MQTT (SN-030): sessions, subscriptions, messages
+//! and wills are the broker's, which does not ask what its clients speak.
+//!
 //! It is driven as the broker is: datagrams and times go in with [`SnGateway::handle_datagram`] and
 //! [`SnGateway::handle_timeout`], what the broker has for its links goes in with
 //! [`SnGateway::handle_outgoing`], [`SnGateway::handle_close`] and

@@ -1,9 +1,9 @@
 //! Sleeping clients.
 //!
-//! A client falls asleep with DISCONNECT(duration). Asleep means without credit: the broker queues,
-//! we send nothing. PINGREQ grants credit until the queue is drained; PINGRESP ends the visit (SN
-//! 6.14). What was not acknowledged when a client falls silent in a visit stays where it is, at the
-//! head of the queue, for the next one (D6).
+//! A client falls asleep with DISCONNECT(duration). Asleep means without credit: the broker queues
+//! (SN-095), we send nothing. PINGREQ grants credit until the queue is drained; PINGRESP ends the
+//! visit (SN 6.14). What was not acknowledged when a client falls silent in a visit stays where it
+//! is, at the head of the queue, for the next one (D6).
 
 use core::time::Duration;
 

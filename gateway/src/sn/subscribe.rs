@@ -1,4 +1,5 @@
-//! Subscriptions of clients (SN 6.9).
+//! Subscriptions of clients (SN 6.9). The broker keeps them with the session, until they are given
+//! up or a clean connect ends it (SN-053).
 
 use broker_core::Broker;
 use broker_core::api::{
@@ -92,11 +93,13 @@ impl SnGateway {
     }
 
     /// A plain name gets the id under which it will be delivered (SN-023, SN-070); a wildcard none.
+    /// What a member of a group is sent has the name without the group.
     fn subscribed_id(
         &mut self,
         key: Key<Peer>,
         filter: TopicFilter<'_>,
     ) -> Result<u32, (u16, ReturnCode)> {
+        let filter = filter.share().map_or(filter, |(_group, filter)| filter);
         let Ok(topic) = TopicName::new(filter.as_str()) else { return Ok(0) };
         match self.assign(key, topic, Standing::Unknown) {
             Ok(id) => Ok(u32::from(id)),

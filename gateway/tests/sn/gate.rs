@@ -156,7 +156,8 @@ fn a_connect_that_waits_for_too_long_is_refused() {
     assert_eq!((farm.gateway.usage().active, farm.gateway.usage().handshakes), (0, 0));
 }
 
-/// SN-023, 10.9: what comes for a subscription comes behind its SUBACK, which tells the id.
+/// SN-023, 10.9: what comes for a subscription comes behind its SUBACK, which tells the id; and
+/// what was retained comes before what was published since.
 #[test]
 fn messages_wait_behind_the_suback_that_they_belong_to() {
     let mut farm = connected();
@@ -170,10 +171,10 @@ fn messages_wait_behind_the_suback_that_they_belong_to() {
     farm.play(
         A,
         "< 08 13 20 00 01 00 02 00
-         < 0A 0C 20 00 01 {n} 'new'
-         > 07 0D 00 01 {n} 00
          < 0A 0C 30 00 01 {m} 'old'
-         > 07 0D 00 01 {m} 00",
+         > 07 0D 00 01 {m} 00
+         < 0A 0C 20 00 01 {n} 'new'
+         > 07 0D 00 01 {n} 00",
     );
 }
 

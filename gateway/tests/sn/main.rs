@@ -4,6 +4,7 @@ mod acknowledgements;
 mod answer_table;
 mod connecting;
 mod delivering;
+mod devices;
 mod dialogues;
 mod durable;
 mod durable_lives;

@@ -395,3 +395,24 @@ fn when_the_gateway_goes_it_tells_who_listens() {
     assert_eq!(farm.received(F), ["04 FE 00 01 02 18"]);
     assert!(farm.received(B).is_empty());
 }
+
+/// Nobody can be made to send more to a forged address than was sent in its name.
+#[test]
+fn a_stranger_is_never_answered_with_more_than_it_said() {
+    let mut answered = 0;
+    for msg_type in 0x00..=0xFF_u8 {
+        for body in 0..12_u8 {
+            for fill in [0x00, 0x01, 0x04, 0x0C, b'x'] {
+                let mut octets = vec![2 + body, msg_type];
+                octets.resize(usize::from(2 + body), fill);
+                let mut farm = Farm::new();
+                farm.send(A, &octets);
+                let sent: usize = farm.take(A).iter().map(Vec::len).sum();
+                assert!(sent <= octets.len(), "{octets:02X?} brought {sent} octets");
+                answered += usize::from(sent > 0);
+                assert!(farm.take_all().is_empty(), "somebody else was told");
+            }
+        }
+    }
+    assert!(answered > 100, "{answered}");
+}

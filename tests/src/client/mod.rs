@@ -7,11 +7,12 @@
 
 pub mod mqtt;
 pub mod sn;
+pub mod ws;
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::hex::dump;
+use crate::hex::{dump, octets};
 
 /// How long a client waits for an answer before the test fails.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,6 +32,8 @@ pub struct Message {
     pub dup: bool,
     /// The packet id; 0 at QoS 0.
     pub id: u16,
+    /// The properties of MQTT 5.0, as they came; other protocols have none.
+    pub properties: Vec<u8>,
 }
 
 impl Message {
@@ -43,11 +46,17 @@ impl Message {
     pub fn is(&self, topic: &str, payload: &str, qos: u8) -> bool {
         self.topic == topic && self.payload == payload.as_bytes() && self.qos == qos
     }
+
+    /// Whether it has exactly these properties, in this order, written as octets.
+    #[track_caller]
+    pub fn assert_properties(&self, text: &str) {
+        assert_eq!(dump(&self.properties), dump(&octets(text)), "{self}");
+    }
 }
 
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { topic, payload, qos, retain, dup, id } = self;
+        let Self { topic, payload, qos, retain, dup, id, properties: _ } = self;
         let flags = [(*retain, ", retained"), (*dup, ", repeated")];
         let flags: String = flags.iter().filter(|(set, _)| *set).map(|(_, text)| *text).collect();
         write!(f, "`{topic}` at QoS {qos}{flags}, id {id}: {}", dump(payload))

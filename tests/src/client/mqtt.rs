@@ -1,10 +1,16 @@
-//! A blocking MQTT client: 3.1, 3.1.1, and as much of 5.0 as sends no property.
+//! A blocking MQTT client: 3.1, 3.1.1 and 5.0. Properties of 5.0 are octets, as drawn.
+
+mod packet;
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use self::packet::{
+    acknowledgment, binary, is_delivery, packet_id, packet_length, properties, string,
+};
+pub use self::packet::{packet, parse_publish, publish_packet, publish_packet_with};
 use crate::client::{ANSWER_TIMEOUT, Ids, Message, Will, expected};
 use crate::hex::{Pattern, dump, octets};
 use crate::trace::Trace;
@@ -62,6 +68,8 @@ pub struct Options {
     keep_alive_s: u16,
     will: Option<Will>,
     user: Option<(String, Option<String>)>,
+    properties: Vec<u8>,
+    will_properties: Vec<u8>,
 }
 
 impl Options {
@@ -90,6 +98,16 @@ impl Options {
         Self { user: Some((name.to_owned(), password.map(str::to_owned))), ..self }
     }
 
+    /// Speak 5.0, with these properties, `11 00 00 00 3C` for example.
+    pub fn properties(self, text: &str) -> Self {
+        Self { version: Version::V5, properties: octets(text), ..self }
+    }
+
+    /// Leave a will with these properties.
+    pub fn will_with(self, will: Will, properties: &str) -> Self {
+        Self { will: Some(will), will_properties: octets(properties), ..self }
+    }
+
     /// Connects and wants to be accepted.
     #[track_caller]
     pub fn connect(self, server: SocketAddr) -> MqttClient {
@@ -113,7 +131,7 @@ impl Options {
         let mut fields = string(&self.client_id);
         if let Some(will) = &self.will {
             flags |= 0x04 | will.qos << 3 | u8::from(will.retain) << 5;
-            fields.extend(properties(self.version));
+            fields.extend(properties(self.version, &self.will_properties));
             fields.extend(string(&will.topic));
             fields.extend(binary(&will.payload));
         }
@@ -127,7 +145,7 @@ impl Options {
         }
         body.extend([self.version as u8, flags]);
         body.extend(self.keep_alive_s.to_be_bytes());
-        body.extend(properties(self.version));
+        body.extend(properties(self.version, &self.properties));
         body.extend(fields);
         packet(0x10, &body)
     }
@@ -169,6 +187,8 @@ impl MqttClient {
             keep_alive_s: 0,
             will: None,
             user: None,
+            properties: Vec::new(),
+            will_properties: Vec::new(),
         }
     }
 
@@ -276,6 +296,26 @@ impl MqttClient {
         self.publish_flags(topic, payload.as_ref(), qos << 1 | 1)
     }
 
+    /// Publishes at QoS 1 with properties of 5.0; returns the reason of PUBACK.
+    #[track_caller]
+    pub fn publish_with(&mut self, topic: &str, payload: impl AsRef<[u8]>, text: &str) -> u8 {
+        self.publish_flags_with(topic, payload.as_ref(), 0x02, text)
+    }
+
+    /// The same, retained.
+    #[track_caller]
+    pub fn retain_with(&mut self, topic: &str, payload: impl AsRef<[u8]>, text: &str) -> u8 {
+        self.publish_flags_with(topic, payload.as_ref(), 0x03, text)
+    }
+
+    #[track_caller]
+    fn publish_flags_with(&mut self, topic: &str, payload: &[u8], flags: u8, text: &str) -> u8 {
+        let id = self.ids.next();
+        self.send_octets(&publish_packet_with(topic, payload, flags, id, &octets(text)));
+        let puback = self.answer(PUBACK, id);
+        puback.get(4).copied().unwrap_or(0)
+    }
+
     #[track_caller]
     fn publish_flags(&mut self, topic: &str, payload: &[u8], flags: u8) -> u16 {
         let qos = flags >> 1 & 3;
@@ -296,11 +336,17 @@ impl MqttClient {
     /// Subscribes to one filter; returns the code of SUBACK: the granted QoS or a failure.
     #[track_caller]
     pub fn subscribe(&mut self, filter: &str, qos: u8) -> u8 {
+        self.subscribe_with(filter, qos, "")
+    }
+
+    /// The same with all the options of 5.0 and with properties.
+    #[track_caller]
+    pub fn subscribe_with(&mut self, filter: &str, options: u8, text: &str) -> u8 {
         let id = self.ids.next();
         let mut body = id.to_be_bytes().to_vec();
-        body.extend(properties(self.version));
+        body.extend(properties(self.version, &octets(text)));
         body.extend(string(filter));
-        body.push(qos);
+        body.push(options);
         self.send_octets(&packet(0x82, &body));
         let suback = self.answer(SUBACK, id);
         *suback.last().expect("the header at least")
@@ -311,7 +357,7 @@ impl MqttClient {
     pub fn unsubscribe(&mut self, filter: &str) {
         let id = self.ids.next();
         let mut body = id.to_be_bytes().to_vec();
-        body.extend(properties(self.version));
+        body.extend(properties(self.version, &[]));
         body.extend(string(filter));
         self.send_octets(&packet(0xA2, &body));
         self.answer(UNSUBACK, id);
@@ -439,115 +485,6 @@ impl MqttClient {
 
 fn is_timeout(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut)
-}
-
-fn string(text: &str) -> Vec<u8> {
-    binary(text.as_bytes())
-}
-
-fn binary(octets: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(octets.len()).expect("at most 65535 octets");
-    [&length.to_be_bytes(), octets].concat()
-}
-
-/// The length 0 of no properties, where the version has a place for them.
-fn properties(version: Version) -> &'static [u8] {
-    if version == Version::V5 { &[0] } else { &[] }
-}
-
-/// A control packet: first octet, remaining length, body.
-pub fn packet(first: u8, body: &[u8]) -> Vec<u8> {
-    let mut packet = vec![first];
-    let mut length = body.len();
-    loop {
-        let digit = u8::try_from(length % 128).expect("below 128");
-        length /= 128;
-        packet.push(if length > 0 { digit | 0x80 } else { digit });
-        if length == 0 {
-            break;
-        }
-    }
-    packet.extend(body);
-    packet
-}
-
-/// PUBLISH with these flags: QoS in bits 2 and 1, retain in bit 0, DUP in bit 3.
-pub fn publish_packet(
-    version: Version,
-    topic: &str,
-    payload: &[u8],
-    flags: u8,
-    id: u16,
-) -> Vec<u8> {
-    let mut body = string(topic);
-    if flags & 0x06 != 0 {
-        body.extend(id.to_be_bytes());
-    }
-    body.extend(properties(version));
-    body.extend(payload);
-    packet(PUBLISH | flags, &body)
-}
-
-fn acknowledgment(first: u8, id: u16) -> Vec<u8> {
-    packet(first, &id.to_be_bytes())
-}
-
-/// The variable byte integer at the start, and how many octets it takes.
-fn variable_integer(octets: &[u8]) -> Option<(usize, usize)> {
-    let mut value = 0;
-    for (index, octet) in octets.iter().take(4).enumerate() {
-        value |= usize::from(octet & 0x7F) << (7 * index);
-        if octet & 0x80 == 0 {
-            return Some((value, index + 1));
-        }
-    }
-    None
-}
-
-/// The length of the first packet, if it is complete.
-fn packet_length(received: &[u8]) -> Option<usize> {
-    let (remaining, digits) = variable_integer(received.get(1..)?)?;
-    let length = 1 + digits + remaining;
-    (received.len() >= length).then_some(length)
-}
-
-/// What follows the remaining length.
-fn body(packet: &[u8]) -> Option<&[u8]> {
-    let (_, digits) = variable_integer(packet.get(1..)?)?;
-    packet.get(1 + digits..)
-}
-
-fn packet_id(packet: &[u8]) -> Option<u16> {
-    let id = body(packet)?.first_chunk()?;
-    Some(u16::from_be_bytes(*id))
-}
-
-fn is_delivery(packet: &[u8]) -> bool {
-    packet[0] & 0xF0 == PUBLISH || packet[0] == PUBREL
-}
-
-/// Reads a PUBLISH that came from a broker.
-pub fn parse_publish(version: Version, packet: &[u8]) -> Option<Message> {
-    if packet[0] & 0xF0 != PUBLISH {
-        return None;
-    }
-    let flags = packet[0];
-    let qos = flags >> 1 & 3;
-    let (length, rest) = body(packet)?.split_first_chunk()?;
-    let (topic, mut rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-    let mut id = 0;
-    if qos > 0 {
-        let (octets, after) = rest.split_first_chunk()?;
-        id = u16::from_be_bytes(*octets);
-        rest = after;
-    }
-    if version == Version::V5 {
-        let (length, digits) = variable_integer(rest)?;
-        rest = rest.get(digits + length..)?;
-    }
-    let topic = String::from_utf8(topic.to_vec()).ok()?;
-    let (retain, dup) = (flags & 1 != 0, flags & 8 != 0);
-    Some(Message { topic, payload: rest.to_vec(), qos, retain, dup, id })
 }
 
 #[cfg(test)]

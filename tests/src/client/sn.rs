@@ -553,7 +553,7 @@ impl SnClient {
             _ => self.trace.fail("a kind of topic id that exists", "the reserved one"),
         };
         let (qos, retain, dup) = (flags >> 5 & 3, flags & RETAIN != 0, flags & DUP != 0);
-        Message { topic, payload: rest[5..].to_vec(), qos, retain, dup, id }
+        Message { topic, payload: rest[5..].to_vec(), qos, retain, dup, id, properties: Vec::new() }
     }
 
     #[track_caller]
@@ -602,7 +602,8 @@ impl SnClient {
 fn socket_beside(peer: SocketAddr) -> UdpSocket {
     let local = match peer {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        SocketAddr::V6(peer) if peer.ip().is_loopback() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
     UdpSocket::bind((local, 0)).expect("a free port")
 }

@@ -17,42 +17,77 @@ use crate::repository;
 pub enum Library {
     /// `paho-mqtt` from PyPI.
     PahoMqtt,
+    /// The same with MQTT 5.0.
+    PahoMqtt5,
+    /// `aiomqtt` from PyPI, with MQTT 5.0.
+    Aiomqtt5,
     /// `mqtt` from npm.
     MqttJs,
+    /// The same with MQTT 5.0.
+    MqttJs5,
     /// `mqtt-sn-12` from PyPI.
     MqttSn12,
+    /// `paho-mqtt` over WebSocket. It connects there, whatever address a scenario has for others.
+    PahoMqttWs(SocketAddr),
+    /// `mqtt` from npm over WebSocket, likewise.
+    MqttJsWs(SocketAddr),
+    /// The same with MQTT 5.0.
+    MqttJs5Ws(SocketAddr),
 }
 
 impl Library {
     fn name(self) -> &'static str {
         match self {
-            Self::PahoMqtt => "paho-mqtt (PyPI)",
-            Self::MqttJs => "mqtt (npm)",
+            Self::PahoMqtt | Self::PahoMqtt5 | Self::PahoMqttWs(_) => "paho-mqtt (PyPI)",
+            Self::Aiomqtt5 => "aiomqtt (PyPI)",
+            Self::MqttJs | Self::MqttJs5 | Self::MqttJsWs(_) | Self::MqttJs5Ws(_) => "mqtt (npm)",
             Self::MqttSn12 => "mqtt-sn-12 (PyPI)",
+        }
+    }
+
+    /// Where it connects, if that is its own choice.
+    fn server(self) -> Option<SocketAddr> {
+        match self {
+            Self::PahoMqttWs(server) | Self::MqttJsWs(server) | Self::MqttJs5Ws(server) => {
+                Some(server)
+            }
+            Self::PahoMqtt
+            | Self::PahoMqtt5
+            | Self::Aiomqtt5
+            | Self::MqttJs
+            | Self::MqttJs5
+            | Self::MqttSn12 => None,
         }
     }
 
     /// The command that runs its driver, if the library is there.
     fn command(self) -> Option<Command> {
         let driver = |file: &str| repository::path("tests/clients").join(file);
-        match self {
-            Self::PahoMqtt => {
-                let mut command = Command::new(python_with("paho.mqtt.client")?);
-                command.arg(driver("paho_mqtt.py"));
-                Some(command)
+        let python = |module: &str, file: &str| {
+            let mut command = Command::new(python_with(module)?);
+            command.arg(driver(file));
+            Some(command)
+        };
+        let mut command = match self {
+            Self::PahoMqtt | Self::PahoMqtt5 | Self::PahoMqttWs(_) => {
+                python("paho.mqtt.client", "paho_mqtt.py")?
             }
-            Self::MqttSn12 => {
-                let mut command = Command::new(python_with("mqttsn12.packets")?);
-                command.arg(driver("mqtt_sn_12.py"));
-                Some(command)
-            }
-            Self::MqttJs => {
+            Self::Aiomqtt5 => python("aiomqtt", "aiomqtt_5.py")?,
+            Self::MqttSn12 => python("mqttsn12.packets", "mqtt_sn_12.py")?,
+            Self::MqttJs | Self::MqttJs5 | Self::MqttJsWs(_) | Self::MqttJs5Ws(_) => {
                 let modules = clients_dir().join("node_modules");
                 let mut command = Command::new(program("node")?);
                 command.arg(driver("mqttjs.mjs")).env("NODE_PATH", &modules);
-                modules.join("mqtt").is_dir().then_some(command)
+                modules.join("mqtt").is_dir().then_some(command)?
             }
+        };
+        if matches!(self, Self::PahoMqtt5 | Self::MqttJs5 | Self::MqttJs5Ws(_)) {
+            command.arg("5");
         }
+        if self.server().is_some() {
+            command.arg("websocket");
+        }
+        Some(command)
     }
 }
 
@@ -86,6 +121,8 @@ impl<'a> Session<'a> {
 pub struct Driver {
     name: String,
     process: Process,
+    /// Where it connects, if that is its own choice.
+    server: Option<SocketAddr>,
     inbox: VecDeque<Message>,
     /// Commands and events so far, for the message of a failing test.
     said: Vec<String>,
@@ -96,7 +133,8 @@ impl Driver {
     #[track_caller]
     pub fn start(library: Library) -> Option<Self> {
         let mut command = found(library.name(), library.command())?;
-        Some(Self::new(library.name(), &mut command))
+        let driver = Self::new(library.name(), &mut command);
+        Some(Self { server: library.server(), ..driver })
     }
 
     /// Starts `mosquitto_sub` with these arguments and waits until it has subscribed.
@@ -111,7 +149,8 @@ impl Driver {
 
     fn new(name: &str, command: &mut Command) -> Self {
         let process = Process::spawn(name, command);
-        Self { name: name.to_owned(), process, inbox: VecDeque::new(), said: Vec::new() }
+        let (name, inbox) = (name.to_owned(), VecDeque::new());
+        Self { name, process, server: None, inbox, said: Vec::new() }
     }
 
     /// Connects and wants to be accepted. Returns whether a session was there before, as far as
@@ -119,6 +158,7 @@ impl Driver {
     #[track_caller]
     pub fn connect(&mut self, server: SocketAddr, session: &Session<'_>) -> bool {
         let clean = if session.clean { "clean" } else { "keep" };
+        let server = self.server.unwrap_or(server);
         let (ip, port, id) = (server.ip(), server.port(), session.client_id);
         let mut command = format!("connect {ip} {port} {id} {clean} {}", session.keep_alive_s);
         if let Some(Will { topic, payload, qos, retain }) = session.will {
@@ -169,10 +209,16 @@ impl Driver {
         }
     }
 
-    /// Skips lines until one begins with `start`.
+    /// Skips lines until one begins with `start`; messages among them are kept.
     #[track_caller]
     fn wait_for(&mut self, start: &str) {
-        while !self.next_line(start).starts_with(start) {}
+        loop {
+            let line = self.next_line(start);
+            if line.starts_with(start) {
+                return;
+            }
+            self.take_message(&line);
+        }
     }
 
     /// The next application message. Lines that a chatty tool prints between are skipped.
@@ -266,14 +312,15 @@ fn mosquitto_tool(name: &str, server: SocketAddr) -> Option<Command> {
     Some(command)
 }
 
-/// Reads `message TOPIC QOS RETAIN DUP PAYLOAD`.
+/// Reads `message TOPIC QOS RETAIN DUP PAYLOAD`, and perhaps the word of its properties.
 fn parse_message(line: &str) -> Option<Message> {
     let mut words = line.strip_prefix("message ")?.split(' ');
     let topic = words.next()?.to_owned();
     let qos = words.next()?.parse().ok()?;
     let (retain, dup) = (words.next()? == "1", words.next()? == "1");
     let payload = from_hex(words.next()?)?;
-    Some(Message { topic, payload, qos, retain, dup, id: 0 })
+    let properties = words.next().unwrap_or("-").into();
+    Some(Message { topic, payload, qos, retain, dup, id: 0, properties })
 }
 
 fn to_hex(payload: &[u8]) -> String {

@@ -21,6 +21,25 @@ system_tests::scenario_tests! {
     mqtt_js: Library::MqttJs,
 }
 
+/// The scenarios of MQTT 5.0.
+mod v5 {
+    use super::*;
+
+    system_tests::scenario_tests_of_5! {
+        check,
+        paho_mqtt: Library::PahoMqtt5,
+        aiomqtt: Library::Aiomqtt5,
+        mqtt_js: Library::MqttJs5,
+    }
+
+    #[test]
+    fn the_mosquitto_tools_pass_the_scenario_with_mosquitto() {
+        if let Some(mosquitto) = Mosquitto::start() {
+            scenario::v5::mosquitto_tools(mosquitto.mqtt());
+        }
+    }
+}
+
 #[test]
 fn the_mosquitto_tools_pass_the_scenario_with_mosquitto() {
     if let Some(mosquitto) = Mosquitto::start() {

@@ -143,27 +143,57 @@ fn gets_later_messages_though_it_acknowledges_none() {
 fn keeps_and_finds_retained_messages() {
     let Some(mut stage) = Stage::set(Gateway::builder()) else { return };
     stage.connect(&Session::clean("foreign"));
-    stage.foreign.publish("from/state", "on", 1, true);
-    stage.mqtt.expect_message("from/state", "on", 1);
-    let mut later = MqttClient::connect(stage.gateway.mqtt(), "later");
-    later.subscribe("from/state", 1);
-    assert!(later.expect_message("from/state", "on", 1).retain);
-    later.publish_retained("to/state", "off", 1);
-    stage.foreign.subscribe("to/state", 0);
-    stage.foreign.expect_message("to/state", "off", 0, true);
+    stage.foreign.tell("acknowledge yes");
+    for qos in 0..=2_u8 {
+        let topic = format!("from/state/{qos}");
+        stage.foreign.publish(&topic, "on", i8::try_from(qos).expect("small"), true);
+        stage.mqtt.expect_message(&topic, "on", qos);
+        let mut later = MqttClient::connect(stage.gateway.mqtt(), "later");
+        later.subscribe(&topic, 2);
+        assert!(later.expect_message(&topic, "on", qos).retain);
+        let topic = format!("to/state/{qos}");
+        later.publish_retained(&topic, "off", qos);
+        later.ping();
+        // The library receives no QoS 2.
+        let granted = qos.min(1);
+        stage.foreign.subscribe(&topic, granted);
+        stage.foreign.expect_message(&topic, "off", granted, true);
+    }
     stage.end();
 }
 
 #[test]
 fn leaves_a_will_when_its_keep_alive_runs_out() {
-    let Some(mut stage) = Stage::set(Gateway::builder()) else { return };
-    let will = Will::new("from/will", "lost", 1).retained();
-    let session = Session { will: Some(&will), keep_alive_s: 1, ..Session::clean("foreign") };
-    stage.connect(&session);
-    let Stage { relay, foreign, mut mqtt, gateway: _running } = stage;
-    foreign.vanish();
-    mqtt.expect_message("from/will", "lost", 1);
-    tshark::decodes_answers(&relay);
+    let mut stages = Vec::new();
+    for qos in 0..=2 {
+        let Some(mut stage) = Stage::set(Gateway::builder()) else { return };
+        let will = Will::new("from/will", "lost", qos).retained();
+        let session = Session { will: Some(&will), keep_alive_s: 1, ..Session::clean("foreign") };
+        stage.connect(&session);
+        let Stage { relay, foreign, mqtt, gateway } = stage;
+        foreign.vanish();
+        stages.push((relay, mqtt, gateway));
+    }
+    for ((relay, mut mqtt, _running), qos) in stages.into_iter().zip(0..) {
+        mqtt.expect_message("from/will", "lost", qos);
+        tshark::decodes_answers(&relay);
+    }
+}
+
+/// A datagram of one foreign client is seen by another.
+#[test]
+fn is_seen_by_mosquitto_sub() {
+    let Some(mut stage) = Stage::set(Gateway::builder().predefined(5, "seen/five")) else { return };
+    let args = ["-t", "seen/#", "-q", "2"];
+    let Some(mut seeing) = Driver::mosquitto_sub(stage.gateway.mqtt(), &args) else { return };
+    stage.connect(&Session::clean("foreign"));
+    for qos in 0..=2 {
+        for (topic, seen) in [("seen/name", "seen/name"), ("predefined:5", "seen/five")] {
+            stage.foreign.publish(topic, "21.5", qos, false);
+            seeing.expect_message(seen, "21.5", qos.unsigned_abs(), false);
+        }
+    }
+    stage.end();
 }
 
 #[test]

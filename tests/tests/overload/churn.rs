@@ -13,7 +13,7 @@ use super::{Attack, amount};
 /// Subscriptions that come and go leave nothing behind.
 #[test]
 fn subscribing_and_unsubscribing_for_ever_takes_no_memory() {
-    let mut attack = Attack::begin("subscription churn", Gateway::builder());
+    let mut attack = Attack::begin_small("subscription churn", Gateway::builder());
     let mut client = MqttClient::connect(attack.gateway.mqtt(), "churn");
     client.set_timeout(PATIENCE);
     let cycles = amount(200_000, 1_000_000);
@@ -89,7 +89,7 @@ fn retained_messages_that_are_deleted_give_their_memory_back() {
     let mut stream = std::net::TcpStream::connect(attack.gateway.mqtt()).expect("a server");
     stream.write_all(&connect_packet("keeper")).expect("a server that reads");
     let mut grown = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..amount(2, 5) {
         for payload in [&[7; 200][..], &[]] {
             let all = (0..count).flat_map(|number| {
                 publish_packet(Version::V311, &format!("keep/{number}"), payload, 1, 0)
@@ -102,14 +102,14 @@ fn retained_messages_that_are_deleted_give_their_memory_back() {
         grown.push(attack.growth());
     }
     eprintln!("retained churn: grew {grown:?}");
-    assert!(grown[2] <= grown[0] + (4 << 20), "{grown:?}");
+    assert!(grown[grown.len() - 1] <= grown[0] + (4 << 20), "{grown:?}");
     attack.end(if count == 20_000 { 24 } else { 96 });
 }
 
 /// Clients that come, say something and go, thousands of times a second.
 #[test]
 fn clients_that_come_and_go_leave_nothing_behind() {
-    let mut attack = Attack::begin("client churn", Gateway::builder());
+    let mut attack = Attack::begin_small("client churn", Gateway::builder());
     let mut after_first = 0;
     let rounds = amount(20, 200);
     for round in 0..rounds {

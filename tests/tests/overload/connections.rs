@@ -15,7 +15,7 @@ use super::{Attack, amount};
 /// and all of them are closed in time.
 #[test]
 fn half_open_connections_keep_nobody_out() {
-    let builder = Gateway::builder().limits("connect_timeout_s = 3").descriptors(4_064);
+    let builder = Gateway::builder().limits("connect_timeout_s = 2").descriptors(4_064);
     let mut attack = Attack::begin("half-open connections", builder);
     let count = amount(1_500, 5_000);
     let mut crowd = Crowd::open(attack.gateway.mqtt(), count);
@@ -39,7 +39,7 @@ fn half_open_connections_keep_nobody_out() {
 #[test]
 fn slow_greetings_end_in_time() {
     let builder = Gateway::builder().limits("connect_timeout_s = 1");
-    let mut attack = Attack::begin("slow greetings", builder);
+    let mut attack = Attack::begin_small("slow greetings", builder);
     // A CONNECT of 16 KiB, of which the length is known at once.
     let greeting = [connect_packet("slow"), vec![0; 100]].concat();
     let mut crowd = Crowd::open(attack.gateway.mqtt(), amount(200, 1_000));
@@ -92,7 +92,7 @@ fn a_storm_of_connections_is_served() {
 /// when there is room again it is used.
 #[test]
 fn a_gateway_without_descriptors_serves_those_it_has() {
-    let mut attack = Attack::begin("no descriptors", Gateway::builder().descriptors(128));
+    let mut attack = Attack::begin_small("no descriptors", Gateway::builder().descriptors(128));
     let server = attack.gateway.mqtt();
     let mut inside = Vec::new();
     let mut refused = 0;
@@ -128,7 +128,7 @@ fn a_gateway_without_descriptors_serves_those_it_has() {
 /// the last one has it [MQTT-3.1.4-2].
 #[test]
 fn a_client_id_that_many_want_belongs_to_the_last() {
-    let mut attack = Attack::begin("take-over", Gateway::builder());
+    let mut attack = Attack::begin_small("take-over", Gateway::builder());
     let (mqtt, sn) = (attack.gateway.mqtt(), attack.gateway.mqtt_sn());
     let mut before: Option<MqttClient> = None;
     for round in 0..amount(300, 3_000) {
@@ -154,7 +154,7 @@ fn a_client_id_that_many_want_belongs_to_the_last() {
 #[test]
 fn idle_connections_fill_the_limit_and_no_more() {
     let builder = Gateway::builder().limits("connections = 300");
-    let mut attack = Attack::begin("idle connections", builder);
+    let mut attack = Attack::begin_small("idle connections", builder);
     let server = attack.gateway.mqtt();
     // Two are those of the test.
     let _inside = Crowd::connect(server, 298, "idle");

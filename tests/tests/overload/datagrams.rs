@@ -39,14 +39,17 @@ const KILLERS: [&str; 24] = [
     "04 FE 00 'N' 01 00",
 ];
 
-/// How large a client id is that overflowed a buffer.
-const LONG_IDS: [usize; 9] = [24, 65, 70, 80, 100, 128, 129, 160, 200];
+/// How large a client id is that overflowed a buffer, and a few around the limit.
+const LONG_IDS: [usize; 12] = [24, 65, 70, 80, 100, 128, 160, 200, 249, 250, 256, 257];
+
+/// The largest client id that the limits allow by default.
+const CLIENT_ID_MAX: usize = 256;
 
 #[test]
 fn what_killed_others_is_survived_by_strangers_and_by_clients() {
     let forwarder = "[[mqtt_sn.forwarder]]\naddress = \"127.0.0.1\"";
     let builder = Gateway::builder().text(forwarder).predefined(1, "pre/one");
-    let mut attack = Attack::begin("killers", builder);
+    let mut attack = Attack::begin_small("killers", builder);
     let gateway = attack.gateway.mqtt_sn();
     for killer in KILLERS {
         SnClient::open(gateway).send(killer);
@@ -63,7 +66,7 @@ fn what_killed_others_is_survived_by_strangers_and_by_clients() {
         let mut body = vec![4, 1, 0, 60];
         body.extend(id.as_bytes());
         client.send_octets(&system_tests::client::sn::frame(4, &body));
-        client.expect(if length <= 128 { "03 05 00" } else { "03 05 03" });
+        client.expect(if length <= CLIENT_ID_MAX { "03 05 00" } else { "03 05 03" });
     }
     attack.sys.wait_for("mqtt-sn/datagrams/malformed", |count| count >= 20);
     attack.end(4);
@@ -72,7 +75,7 @@ fn what_killed_others_is_survived_by_strangers_and_by_clients() {
 /// The empty WILLTOPIC is legal, and killed one all the same.
 #[test]
 fn an_empty_will_topic_is_a_will_less_client() {
-    let attack = Attack::begin("empty WILLTOPIC", Gateway::builder());
+    let attack = Attack::begin_small("empty WILLTOPIC", Gateway::builder());
     let mut client = SnClient::open(attack.gateway.mqtt_sn());
     client.converse(
         "
@@ -90,7 +93,7 @@ fn an_empty_will_topic_is_a_will_less_client() {
 /// An id that begins like another one is another client.
 #[test]
 fn a_client_id_is_compared_whole() {
-    let attack = Attack::begin("prefix of an id", Gateway::builder());
+    let attack = Attack::begin_small("prefix of an id", Gateway::builder());
     let gateway = attack.gateway.mqtt_sn();
     let mut long = SnClient::connect(gateway, "node10");
     long.subscribe("to/node10", 1);
@@ -106,7 +109,7 @@ fn a_client_id_is_compared_whole() {
 #[test]
 fn senders_without_a_connection_are_told_apart_from_nobody() {
     let builder = Gateway::builder().predefined(1, "pre/one");
-    let mut attack = Attack::begin("many at QoS -1", builder);
+    let mut attack = Attack::begin_small("many at QoS -1", builder);
     let mut mqtt = MqttClient::connect(attack.gateway.mqtt(), "observer");
     mqtt.subscribe("pre/one", 0);
     for number in 0..50 {
@@ -184,7 +187,7 @@ fn datagrams_that_are_nearly_right_disturb_nobody() {
         .mqtt_sn("awake_retry_ms = 50\nhandshake_timeout_ms = 500")
         .text(forwarder)
         .predefined(5, "pre/five");
-    let mut attack = Attack::begin("mutated datagrams", builder);
+    let mut attack = Attack::begin_small("mutated datagrams", builder);
     let seed = 1;
     let mut rng = fastrand::Rng::with_seed(seed);
     let seeds = SEEDS.map(octets);

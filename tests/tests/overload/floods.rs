@@ -47,13 +47,13 @@ fn flood(
 }
 
 fn flood_time() -> Duration {
-    Duration::from_secs(amount(3, 60) as u64)
+    Duration::from_secs(amount(1, 60) as u64)
 }
 
 /// Everybody may ask where the gateway is; it says so twenty times a second.
 #[test]
 fn a_flood_of_searches_is_answered_twenty_times_a_second() {
-    let mut attack = Attack::begin("SEARCHGW flood", Gateway::builder());
+    let mut attack = Attack::begin_flood("SEARCHGW flood", Gateway::builder());
     let time = flood_time();
     let searchgw = octets("03 01 00");
     let (sent, answers) = flood(attack.gateway.mqtt_sn(), 50, time, |_| searchgw.clone());
@@ -66,7 +66,7 @@ fn a_flood_of_searches_is_answered_twenty_times_a_second() {
 /// Strangers are told to connect, each twice and all of them a thousand times a second.
 #[test]
 fn a_flood_of_strangers_is_answered_within_the_limits() {
-    let mut attack = Attack::begin("flood of strangers", Gateway::builder());
+    let mut attack = Attack::begin_flood("flood of strangers", Gateway::builder());
     let time = flood_time();
     let publish = octets("09 0C 20 00 01 00 02 'hi'");
     let (sent, answers) = flood(attack.gateway.mqtt_sn(), 500, time, |_| publish.clone());
@@ -79,7 +79,7 @@ fn a_flood_of_strangers_is_answered_within_the_limits() {
 /// Who publishes without a connection may do so a thousand times a second.
 #[test]
 fn a_flood_at_qos_minus_one_is_cut_to_its_rate() {
-    let mut attack = Attack::begin("flood at QoS -1", Gateway::builder());
+    let mut attack = Attack::begin_flood("flood at QoS -1", Gateway::builder());
     let mut mqtt = MqttClient::connect(attack.gateway.mqtt(), "observer");
     mqtt.subscribe("xy", 0);
     let time = flood_time();
@@ -147,7 +147,7 @@ fn as_many_sensors_connect_as_the_limit_allows() {
 /// conversation ends.
 #[test]
 fn two_gateways_that_hear_each_other_fall_silent() {
-    let attack = Attack::begin("two gateways", Gateway::builder());
+    let attack = Attack::begin_small("two gateways", Gateway::builder());
     let other = Gateway::builder().text(sys::EVERY_SECOND).start();
     let (here, there) = (socket(attack.gateway.mqtt_sn()), socket(other.mqtt_sn()));
     let (passed, has_ended) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -197,7 +197,6 @@ fn two_gateways_that_hear_each_other_fall_silent() {
         let mut watcher = sys::Sys::watch(other.mqtt());
         watcher.next_round();
         let before = passed.load(Ordering::Relaxed);
-        watcher.next_round();
         watcher.next_round();
         let after = passed.load(Ordering::Relaxed);
         has_ended.store(true, Ordering::Relaxed);

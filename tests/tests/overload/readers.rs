@@ -91,7 +91,7 @@ fn many_deaf_subscribers_share_the_memory() {
 /// A reader that was deaf does not make the loop turn, and a writer that waits for it neither.
 #[test]
 fn a_blocked_reader_costs_nothing() {
-    let mut attack = Attack::begin("blocked reader", Gateway::builder());
+    let mut attack = Attack::begin_small("blocked reader", Gateway::builder());
     let mut deaf = MqttClient::connect(attack.gateway.mqtt(), "deaf");
     deaf.subscribe("flood/#", 1);
     let mut publisher = connected(&attack, "publisher");
@@ -191,7 +191,7 @@ fn a_wide_fan_out_slows_its_publisher_down_and_drops_nothing() {
     flood(&mut publisher, "w", &[7; 16], count);
     let sent = attack.sys.wait_for("mqtt/publish/sent", |sent| sent >= 200 * count as u64);
     eprintln!("wide fan-out: {sent} deliveries");
-    attack.sys.next_round();
+    // The server's values end a round: what was dropped so far was told before them.
     assert_eq!(attack.sys.number("publish/messages/dropped"), 0);
     attack.end(16);
 }

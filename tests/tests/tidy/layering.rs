@@ -23,7 +23,7 @@ const LAYERS: [Layer; 3] = [
     Layer {
         path: "broker-core/src/mqtt",
         crates: &["std", "core", "alloc", "bytes"],
-        modules: &["mqtt", "api", "property", "reason", "time", "topic"],
+        modules: &["mqtt", "api", "auth", "property", "reason", "time", "topic"],
     },
     Layer { path: "sn-codec/src", crates: &["core"], modules: &["*"] },
 ];

@@ -1,6 +1,7 @@
 //! Rules of this repository that no compiler checks. Every rule is a function from sources to
 //! complaints, tested on sources that break it before it judges our own.
 
+mod conformance;
 mod layering;
 mod links;
 mod obligations;

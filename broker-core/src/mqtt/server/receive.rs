@@ -1,9 +1,12 @@
 //! What comes in: one packet at a time, or the reason why there will be no more.
 
-use super::{Phase, Received, ServerConn};
-use crate::api::{AckKind, Incoming, Payload, Publish, QoS, Subscribe, Unsubscribe};
-use crate::mqtt::answer::{self, Words};
-use crate::mqtt::connect::{self, Protocol};
+use super::{Phase, Received, ResponseTopics, ServerConn};
+use crate::api::{
+    AckKind, Connect, Incoming, PacketId, Payload, Publish, QoS, Subscribe, Unsubscribe,
+};
+use crate::auth::{Everybody, Gate};
+use crate::mqtt::answer;
+use crate::mqtt::connect::{self, Protocol, Request};
 use crate::mqtt::error::{Fault, Violation};
 use crate::mqtt::frame::{self, PacketType, RemainingLength};
 use crate::mqtt::publish;
@@ -13,18 +16,26 @@ use crate::mqtt::sink::Sink;
 use crate::mqtt::small;
 use crate::mqtt::subscribe;
 use crate::mqtt::version::Version;
+use crate::mqtt::words::Words;
+use crate::time::Instant;
 use crate::topic::{TopicError, TopicName};
+
+/// Octets of what a client is told to begin its response topics with, so that there is room for
+/// the rest of them.
+const RESPONSE_TOPIC_BYTES_MAX: usize = 1 << 15;
 
 impl ServerConn {
     /// Reads at most one packet from the front of `input`, which may be any piece of the stream
-    /// [MQTT-7.1.1-1], and lets `hear` know what it says. Work and memory are bounded by the size
-    /// of the packet; PUBLISH and acknowledgements allocate nothing, but for a topic alias that
-    /// gets a new meaning.
+    /// [MQTT-7.1.1-1], [MQTT5-4.2-1], and lets `hear` know what it says. Work and memory are
+    /// bounded by the size of the packet; PUBLISH and acknowledgements allocate nothing, but for a
+    /// topic alias that gets a new meaning.
     ///
     /// After a violation everything that is to be said about it has been put into `out`, and the
     /// connection has ended; the caller flushes, closes, and tells the broker that the link is
     /// lost. If CONNACK has not been sent by then it never will be: who wants the client to see it
     /// sends what the broker answers to CONNECT before reading on.
+    ///
+    /// Everybody is let in; [`ServerConn::receive_at`] asks somebody about that.
     pub fn receive(
         &mut self,
         settings: &Settings,
@@ -32,9 +43,24 @@ impl ServerConn {
         out: &mut impl Sink,
         hear: impl FnOnce(Incoming<'_>),
     ) -> Result<Received, Violation> {
-        self.take_packet(settings, input, hear).map_err(|fault| {
+        let gate = Gate { authenticator: &mut Everybody, now: Instant::default() };
+        self.receive_at(settings, gate, input, out, hear)
+    }
+
+    /// Reads at most one packet like [`ServerConn::receive`]. Who does not get past the gate is
+    /// told so, which is a violation like any other, and the broker hears nothing of it. An
+    /// exchange of AUTH packets is held here: what the client is to be told is put into `out`.
+    pub fn receive_at(
+        &mut self,
+        settings: &Settings,
+        gate: Gate<'_>,
+        input: &[u8],
+        out: &mut impl Sink,
+        hear: impl FnOnce(Incoming<'_>),
+    ) -> Result<Received, Violation> {
+        self.take_packet(settings, gate, input, out, hear).map_err(|fault| {
             let packet = input.first().and_then(|first| PacketType::from_first(*first));
-            self.reject(Violation { packet, fault }, out)
+            self.reject(settings, Violation { packet, fault }, out)
         })
     }
 
@@ -42,10 +68,12 @@ impl ServerConn {
     fn take_packet(
         &mut self,
         settings: &Settings,
+        gate: Gate<'_>,
         input: &[u8],
+        out: &mut impl Sink,
         hear: impl FnOnce(Incoming<'_>),
     ) -> Result<Received, Fault> {
-        // [MQTT-3.1.4-5], [MQTT-3.14.4-2]
+        // [MQTT-3.1.4-5], [MQTT-3.14.4-2], [MQTT5-3.1.4-6], [MQTT5-3.14.4-1]
         if self.has_ended() {
             return Ok(Received::Ended);
         }
@@ -59,23 +87,37 @@ impl ServerConn {
         } else {
             frame::check_first(first, self.version)?
         };
+        let is_authenticating = self.phase == Phase::Authenticating;
+        if is_authenticating && !matches!(kind, PacketType::Auth | PacketType::Disconnect) {
+            return Err(Fault::Unauthenticated);
+        }
         let Some(length) = RemainingLength::read(rest)? else {
             return Ok(Received::Incomplete { needed: input.len() + 1 });
         };
         let body_at = 1 + length.octets;
         let size = body_at + length.value;
-        let max = if is_new { settings.connect_packet_bytes_max } else { self.inbound_bytes_max };
+        let max = if is_new || is_authenticating {
+            settings.connect_packet_bytes_max
+        } else {
+            self.inbound_bytes_max
+        };
         if size > max as usize {
+            if is_new {
+                self.recognise(settings, input.get(body_at..).unwrap_or_default());
+            }
             return Err(Fault::TooLarge { size, max });
         }
         let Some(body) = input.get(body_at..size) else {
             return Ok(Received::Incomplete { needed: size });
         };
         if is_new {
-            self.connect(settings, first, length, body, hear)?;
+            self.connect(settings, gate, (first, length, body), out, hear)?;
+        } else if kind == PacketType::Auth {
+            check_length(length, self.version)?;
+            self.authenticate(settings, gate, body, out, hear)?;
         } else {
             check_length(length, self.version)?;
-            self.packet(settings, first, kind, body, hear)?;
+            self.packet(first, kind, body, hear)?;
         }
         Ok(Received::Packet { used: size, kind })
     }
@@ -84,9 +126,9 @@ impl ServerConn {
     fn connect(
         &mut self,
         settings: &Settings,
-        first: u8,
-        length: RemainingLength,
-        body: &[u8],
+        gate: Gate<'_>,
+        (first, length, body): (u8, RemainingLength, &[u8]),
+        out: &mut impl Sink,
         hear: impl FnOnce(Incoming<'_>),
     ) -> Result<(), Fault> {
         let mut reader = Reader::new(body);
@@ -105,19 +147,58 @@ impl ServerConn {
         self.receive_maximum = settings.receive_maximum.max(1);
         self.topic_alias_maximum = settings.topic_alias_maximum;
         self.inbound_bytes_max = settings.packet_bytes_max;
+        self.outbound_alias_maximum =
+            request.wishes.topic_alias_maximum.min(settings.outbound_alias_maximum);
+        self.alias_bytes_max = u32::try_from(settings.topic_alias_bytes_max).unwrap_or(u32::MAX);
+        self.features = settings.features;
         self.server_keep_alive_s = request.server_keep_alive_s;
         self.session_expiry_s = request.connect.session_expiry_s;
         self.outbound_bytes_max = request.wishes.packet_bytes_max;
         // Refused or not, the client has said how it wants to be spoken to.
         request.check(settings)?;
+        self.note_response_topics(settings, &request);
+        if let Some((method, data)) = connect::authentication(&request) {
+            return self.begin_authentication(gate, method, data, body, out, |user| {
+                let connect = Connect { user_name: Some(user), ..request.connect };
+                hear(Incoming::Connect(connect));
+            });
+        }
+        let Connect { user_name, password, .. } = request.connect;
+        gate.authenticator.check(gate.now, user_name, password).map_err(Fault::NotAuthenticated)?;
         hear(Incoming::Connect(request.connect));
         Ok(())
+    }
+
+    /// Finds out whether a CONNECT that will not be read is one of 5.0, which can be told so. What
+    /// its client can take is not known, so it is told no more than has to be.
+    #[cold]
+    fn recognise(&mut self, settings: &Settings, body: &[u8]) {
+        let protocol = Protocol::read(&mut Reader::new(body));
+        if settings.versions.mqtt5 && protocol.is_ok_and(|read| read.version == Version::V5) {
+            self.phase = Phase::Connecting;
+            self.version = Version::V5;
+            self.wants_words = false;
+        }
+    }
+
+    /// A client that asks is told where its response topics may begin [MQTT5-3.1.2-28], unless its
+    /// identifier cannot be a part of a topic name.
+    fn note_response_topics(&mut self, settings: &Settings, request: &Request<'_>) {
+        let client_id = request.connect.client_id;
+        if let Some(prefix) = &settings.response_topics
+            && request.wishes.wants_response_topics
+            && !client_id.contains(['+', '#'])
+            && prefix.len() + client_id.len() < RESPONSE_TOPIC_BYTES_MAX
+        {
+            let (prefix, client_id) = (prefix.as_str().into(), client_id.into());
+            let topics = ResponseTopics { prefix, client_id };
+            self.extras.get_or_insert_default().response_topics = Some(topics);
+        }
     }
 
     #[inline]
     fn packet(
         &mut self,
-        settings: &Settings,
         first: u8,
         kind: PacketType,
         body: &[u8],
@@ -125,7 +206,7 @@ impl ServerConn {
     ) -> Result<(), Fault> {
         let version = self.version;
         match kind {
-            PacketType::Publish => self.publish(settings, first, body, hear)?,
+            PacketType::Publish => self.publish(first, body, hear)?,
             PacketType::PubAck => hear(Incoming::Ack(small::ack(AckKind::PubAck, body, version)?)),
             PacketType::PubRec => hear(Incoming::Ack(small::ack(AckKind::PubRec, body, version)?)),
             PacketType::PubRel => hear(Incoming::Ack(small::ack(AckKind::PubRel, body, version)?)),
@@ -133,7 +214,8 @@ impl ServerConn {
                 hear(Incoming::Ack(small::ack(AckKind::PubComp, body, version)?));
             }
             PacketType::Subscribe => {
-                let subscribe = subscribe::subscribe(body, version, self.is_bridge)?;
+                let subscribe =
+                    subscribe::subscribe(body, version, self.is_bridge, &self.features)?;
                 hear(Incoming::Subscribe(Subscribe {
                     id: subscribe.id,
                     token: 0,
@@ -151,12 +233,15 @@ impl ServerConn {
             }
             PacketType::Disconnect => {
                 let disconnect = small::disconnect(body, version, self.session_expiry_s)?;
+                if self.phase == Phase::Authenticating {
+                    return Err(Fault::GaveUp);
+                }
                 self.has_left = true;
                 hear(Incoming::Disconnect(disconnect));
             }
-            PacketType::Auth => return Err(small::auth(body)),
-            // [MQTT-3.1.0-2]
+            // [MQTT-3.1.0-2], [MQTT5-3.1.0-2]
             PacketType::Connect => return Err(Fault::SecondConnect),
+            PacketType::Auth => return Err(Fault::NoAuthentication),
             PacketType::ConnAck
             | PacketType::SubAck
             | PacketType::UnsubAck
@@ -168,14 +253,14 @@ impl ServerConn {
     #[inline]
     fn publish(
         &mut self,
-        settings: &Settings,
         first: u8,
         body: &[u8],
         hear: impl FnOnce(Incoming<'_>),
     ) -> Result<(), Fault> {
         let publish = publish::decode(first, body, self.version)?;
-        self.count_unanswered(publish.qos, publish.dup)?;
-        let topic = self.resolve(publish.topic, publish.alias, settings)?;
+        connect::check_publication(&self.features, publish.qos, publish.retain)?;
+        self.count_unanswered(publish.qos, publish.id)?;
+        let topic = self.resolve(publish.topic, publish.alias)?;
         hear(Incoming::Publish(Publish {
             topic,
             payload: Payload::Borrowed(publish.payload),
@@ -189,14 +274,25 @@ impl ServerConn {
         Ok(())
     }
 
-    /// Counts a message that will be answered, up to what was allowed [MQTT5-3.3.4-7]. A repeated
-    /// one does not count: it may have been counted before, and nothing is kept here to tell.
+    /// Counts a message that will be answered, up to what was allowed [MQTT5-3.3.4-7]. Every one of
+    /// QoS 1 is answered by a PUBACK of its own; one of QoS 2 that comes again before its PUBREL is
+    /// still the same message. The count begins anew with each connection [MQTT5-4.9.0-1].
     #[inline]
-    fn count_unanswered(&mut self, qos: QoS, dup: bool) -> Result<(), Fault> {
-        if self.version != Version::V5 || qos == QoS::AtMostOnce || dup {
+    fn count_unanswered(&mut self, qos: QoS, id: PacketId) -> Result<(), Fault> {
+        if self.version != Version::V5 || qos == QoS::AtMostOnce {
             return Ok(());
         }
-        if self.unanswered >= self.receive_maximum {
+        let is_full = self.unanswered >= self.receive_maximum;
+        if qos == QoS::ExactlyOnce {
+            let unreleased = &mut self.extras.get_or_insert_default().unreleased;
+            if unreleased.contains(id) {
+                return Ok(());
+            }
+            if !is_full {
+                unreleased.insert(id);
+            }
+        }
+        if is_full {
             return Err(Fault::ReceiveMaximum(self.receive_maximum));
         }
         self.unanswered += 1;
@@ -209,29 +305,35 @@ impl ServerConn {
         &'a mut self,
         topic: Option<TopicName<'a>>,
         alias: Option<u16>,
-        settings: &Settings,
     ) -> Result<TopicName<'a>, Fault> {
         match (topic, alias) {
             (Some(topic), None) => Ok(topic),
             (None, None) => Err(Fault::TopicName(TopicError::Empty)),
             (_, Some(alias)) if alias > self.topic_alias_maximum => Err(Fault::AliasInvalid(alias)),
             (Some(topic), Some(alias)) => {
-                let aliases = self.aliases.get_or_insert_default();
-                aliases.set(alias, topic, settings.topic_alias_bytes_max)?;
+                let extras = self.extras.get_or_insert_default();
+                extras.inbound.set(alias, topic, self.alias_bytes_max as usize)?;
                 Ok(topic)
             }
-            (None, Some(alias)) => match &self.aliases {
-                Some(aliases) => aliases.get(alias),
+            (None, Some(alias)) => match &self.extras {
+                Some(extras) => extras.inbound.get(alias),
                 None => Err(Fault::AliasUnknown(alias)),
             },
         }
     }
 
-    /// Ends the connection because of something that the client sent [MQTT-4.8.0-1], and says so
+    /// Ends the connection because of something that the client sent [MQTT-4.8.0-1],
+    /// [MQTT5-4.13.1-1], [MQTT5-3.1.4-1], and says so
     /// where it can be said: a client of 5.0 that has shown itself as one is told the reason, one
-    /// of 3.1 or 3.1.1 only that its version or its identifier is refused [MQTT-3.1.4-1].
+    /// of 3.1 or 3.1.1 only that its version, its identifier or its password is refused
+    /// [MQTT-3.1.4-1].
     #[cold]
-    fn reject(&mut self, violation: Violation, out: &mut impl Sink) -> Violation {
+    fn reject(
+        &mut self,
+        settings: &Settings,
+        violation: Violation,
+        out: &mut impl Sink,
+    ) -> Violation {
         let words = if self.wants_words { Words::about(&violation) } else { Words::NONE };
         let reason = violation.reason();
         match (self.phase, self.version, violation.fault) {
@@ -239,7 +341,12 @@ impl ServerConn {
             (Phase::New, _, Fault::ProtocolLevel(_)) => {
                 answer::refuse_3(reason, out);
             }
-            (Phase::Connecting, Version::V5, _) => {
+            (_, _, Fault::GaveUp) => {}
+            (Phase::Connecting, Version::V5, Fault::Elsewhere { .. }) => {
+                let server = settings.redirect.as_ref().map_or("", |redirect| &redirect.server);
+                answer::redirect(reason, server, self.outbound_bytes_max, out);
+            }
+            (Phase::Authenticating | Phase::Connecting, Version::V5, _) => {
                 answer::refuse_5(reason, &words, self.outbound_bytes_max, out);
             }
             (Phase::Connected, Version::V5, _) => {
@@ -248,7 +355,10 @@ impl ServerConn {
             (
                 Phase::Connecting,
                 Version::V31 | Version::V311,
-                Fault::ClientIdEmpty | Fault::ClientIdTooLong { .. },
+                Fault::ClientIdEmpty
+                | Fault::ClientIdTooLong { .. }
+                | Fault::NotAuthenticated(_)
+                | Fault::Elsewhere { .. },
             ) => {
                 answer::refuse_3(reason, out);
             }

@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn a_listener_beyond_loopback_needs_a_word() {
     for bind in ["0.0.0.0:1883", "[::]:1883", "192.0.2.1:0", "[2001:db8::1]:1883"] {
-        for kind in ["mqtt", "mqtt-sn"] {
+        for kind in ["mqtt", "mqtt-sn", "ws"] {
             let text = format!("[[listener]]\nkind = \"{kind}\"\nbind = \"{bind}\"\n");
             let refusal = [
                 &format!(
@@ -39,18 +39,21 @@ fn a_listener_beyond_loopback_needs_a_word() {
 
 #[test]
 fn kinds_of_later_versions_are_told_as_such() {
-    for kind in ["mqtts", "ws", "wss", "mqtt-sn-dtls"] {
+    for kind in ["mqtts", "wss", "mqtt-sn-dtls"] {
         check(
             &format!("[[listener]]\nkind = \"{kind}\"\nbind = \"127.0.0.1:1883\""),
             &[
                 &format!("gw.toml:2:8: listener.kind: \"{kind}\" is not in this version"),
-                "write \"mqtt\" or \"mqtt-sn\"",
+                "write \"mqtt\", \"mqtt-sn\" or \"ws\"",
             ],
         );
     }
     check(
         "[[listener]]\nkind = \"tcp\"\nbind = \"127.0.0.1:1883\"",
-        &["gw.toml:2:8: listener.kind: \"tcp\" is not known here", "write \"mqtt\" or \"mqtt-sn\""],
+        &[
+            "gw.toml:2:8: listener.kind: \"tcp\" is not known here",
+            "write \"mqtt\", \"mqtt-sn\" or \"ws\"",
+        ],
     );
 }
 
@@ -83,6 +86,58 @@ fn a_listener_stands_in_a_file_once() {
 }
 
 #[test]
+fn mqtt_and_websocket_have_the_ports_of_tcp_together() {
+    let two = |first: &str, second: &str| {
+        let table = |kind| format!("[[listener]]\nkind = \"{kind}\"\nbind = \"127.0.0.1:1883\"\n");
+        table(first) + &table(second)
+    };
+    check(
+        &two("mqtt", "ws"),
+        &[
+            "gw.toml:6:8: listener.bind: 127.0.0.1:1883 is bound already at gw.toml:3:8",
+            "write another address, or drop one of the two",
+        ],
+    );
+    good(&two("mqtt-sn", "ws"));
+    let problems = apply("", &["--mqtt", "127.0.0.1:7", "--ws", "127.0.0.1:7"]);
+    assert_eq!(
+        problems.expect_err("one address for both").to_string(),
+        "command line: --ws: 127.0.0.1:7 is that of mqtt already\n    give another address"
+    );
+}
+
+#[test]
+fn a_websocket_listener_may_name_the_pages_that_connect() {
+    let text = |kind: &str, origins: &str| {
+        format!("[[listener]]\nkind = \"{kind}\"\nbind = \"127.0.0.1:8083\"\norigins = {origins}")
+    };
+    let origins = |text: &str| match &good(text).listeners[0].kind {
+        ListenerKind::Ws(ws) => ws.origins.clone(),
+        ListenerKind::Mqtt | ListenerKind::MqttSn(_) => panic!("a WebSocket listener"),
+    };
+    let farm = ["https://farm.example", "http://[::1]:3000", "null"];
+    assert_eq!(origins(&text("ws", &format!("{farm:?}"))), farm);
+    assert_eq!(origins(&text("ws", "\"https://farm.example\"")), farm[..1]);
+    assert_eq!(origins(&text("ws", "[]")), [""; 0]);
+    for wrong in ["farm.example", "https://farm.example/path", "https://*", "://x", "*", ""] {
+        check(
+            &text("ws", &format!("[\"{wrong}\"]")),
+            &[
+                &format!("gw.toml:4:12: listener.origins: \"{wrong}\" is not the origin of a page"),
+                "write what the browser shows before the path: \"https://example.org\"",
+            ],
+        );
+    }
+    check(
+        &text("mqtt", "[\"https://farm.example\"]"),
+        &[
+            "gw.toml:4:11: listener.origins: this key is for kind = \"ws\", and the kind is \"mqtt\"",
+            "leave it out, or change the kind",
+        ],
+    );
+}
+
+#[test]
 fn listeners_and_forwarders_are_bounded() {
     let listener = "[[listener]]\nkind = \"mqtt\"\nbind = \"127.0.0.1:0\"\n";
     let most = listener::LISTENERS_MAX;
@@ -110,7 +165,7 @@ fn listeners_and_forwarders_are_bounded() {
 fn an_mqtt_sn_listener_has_settings_of_its_own() {
     let sn = |config: &Config, index: usize| match &config.listeners[index].kind {
         ListenerKind::MqttSn(sn) => sn.clone(),
-        ListenerKind::Mqtt => panic!("an MQTT-SN listener"),
+        ListenerKind::Mqtt | ListenerKind::Ws(_) => panic!("an MQTT-SN listener"),
     };
     let config = good(
         "[mqtt_sn]\nmax_datagram = 512\n[[listener]]\nkind = \"mqtt-sn\"\nbind = \"1883\"\n\
@@ -191,6 +246,14 @@ fn the_command_line_replaces_the_listeners_of_a_kind() {
             "mqtt-sn [::1]:0?",
             "mqtt-sn [::1]:5",
         ]
+    );
+    let ws = "[[listener]]\nkind = \"ws\"\nbind = \"127.0.0.1:3\"\n";
+    assert_eq!(got(ws, &[]), ["ws 127.0.0.1:3"]);
+    assert_eq!(got(ws, &["--ws", "127.0.0.1:0"]), ["ws 127.0.0.1:0"]);
+    assert_eq!(got("", &["--ws", "127.0.0.1:0"])[..4], DEFAULT_LISTENERS);
+    assert_eq!(
+        got("", &["--ws", "127.0.0.1:0", "--ws", "5"])[4..],
+        ["ws 127.0.0.1:0", "ws 127.0.0.1:5", "ws [::1]:5?",]
     );
     assert_eq!(got(file, &["--mqtt", "127.0.0.1:7"]), ["mqtt 127.0.0.1:7", "mqtt-sn 127.0.0.1:2"]);
     assert_eq!(
