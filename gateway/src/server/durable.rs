@@ -196,6 +196,16 @@ impl Durable {
         self.store.as_ref()
     }
 
+    /// How the store is, in a word.
+    pub(super) fn health(&self) -> &'static str {
+        match self.store.as_ref().map(Store::health) {
+            None => "memory",
+            Some(Health::Ok) => "ok",
+            Some(Health::Full) => "full",
+            Some(Health::Failed) => "failed",
+        }
+    }
+
     /// Octets in memory that wait for the disk.
     pub(super) fn backlog_bytes(&self) -> u64 {
         self.store.as_ref().map_or(0, Store::backlog_bytes)

@@ -6,6 +6,7 @@ use broker_core::mqtt::PacketType;
 
 use super::Server;
 use crate::sn::{SnStats, SnUsage};
+use crate::store::Store;
 
 /// Packet types as Mosquitto names them.
 const PACKETS: [(PacketType, &str); 14] = [
@@ -28,10 +29,24 @@ const PACKETS: [(PacketType, &str); 14] = [
 impl Server {
     /// Adds our values to the round that the broker has just published.
     pub(super) fn publish_sys(&mut self) {
-        let Self { broker, links, traffic, ports, listeners, log, .. } = self;
+        let Self { broker, links, traffic, ports, listeners, log, durable, .. } = self;
         let mut say = |name: &str, value: u64| {
             broker.publish_sys(format_args!("{name}"), format_args!("{value}"));
         };
+        let store = durable.store().map(Store::stats).unwrap_or_default();
+        for (name, value) in [
+            ("records", store.records),
+            ("bytes", store.bytes),
+            ("live_bytes", store.live_bytes),
+            ("changed_bytes", store.changed_bytes),
+            ("backlog_bytes", durable.backlog_bytes()),
+            ("syncs", store.syncs),
+            ("sync_us", store.sync_us),
+            ("sync_us_max", store.sync_us_max),
+            ("failures", store.failures),
+        ] {
+            say(&format!("store/disk/{name}"), value);
+        }
         say("connections/socket/count", links.len() as u64);
         say("packet/out/bytes", links.buffer_bytes() as u64);
         say("connections/refused", traffic.refused_connections);
@@ -45,6 +60,10 @@ impl Server {
         let descriptors: u64 = listeners.iter().map(|listener| listener.port.stats().refused).sum();
         say("connections/refused_descriptors", descriptors);
         say("log/lines_left_out", log.lines_left_out());
+        broker.publish_sys(format_args!("store/health"), format_args!("{}", durable.health()));
+        let mut say = |name: &str, value: u64| {
+            broker.publish_sys(format_args!("{name}"), format_args!("{value}"));
+        };
         for (kind, name) in PACKETS {
             say(&format!("mqtt/{name}/received"), traffic.received[kind as usize]);
             say(&format!("mqtt/{name}/sent"), traffic.sent[kind as usize]);

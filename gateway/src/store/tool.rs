@@ -194,7 +194,22 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 
 /// What a table holds.
 fn table_name(table: u8) -> String {
-    format!("table {table}")
+    let name = match table {
+        1 => "messages",
+        2 => "sessions",
+        3 => "subscriptions",
+        4 => "deliveries",
+        5 => "retained-to-send",
+        6 => "qos2-received",
+        7 => "packet-identifiers",
+        8 => "retained",
+        9 => "wills",
+        0x80 => "sn-clients",
+        0x81 => "sn-topic-ids",
+        0xF0 => "clean-end",
+        _ => return format!("table {table}"),
+    };
+    name.to_owned()
 }
 
 /// A folder in which nothing is changed.
@@ -254,8 +269,8 @@ mod tests {
         String::from_utf8(out).map_err(failed)
     }
 
-    const TWO: &str = "{\"kind\":\"table 1\",\"number\":5,\"table\":1,\"value\":\"00ff\"}\n\
-                       {\"kind\":\"table 2\",\"number\":0,\"table\":2,\"value\":\"\"}\n";
+    const TWO: &str = "{\"kind\":\"messages\",\"number\":5,\"table\":1,\"value\":\"00ff\"}\n\
+                       {\"kind\":\"sessions\",\"number\":0,\"table\":2,\"value\":\"\"}\n";
 
     #[test]
     fn what_was_exported_can_be_imported() {
