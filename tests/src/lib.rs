@@ -13,6 +13,7 @@
 //! | [`descriptors`] | room for many connections |
 //! | [`process`] | child processes that cannot outlive their test |
 //! | [`obligations`] | what the specifications oblige us to, and who names it |
+//! | [`sim`] | worlds of virtual devices around the real machine |
 //! | [`repository`] | the files of this repository, for tests that read sources |
 
 pub mod bystander;
@@ -27,5 +28,6 @@ pub mod pcap;
 pub mod process;
 pub mod repository;
 pub mod scenario;
+pub mod sim;
 pub mod sys;
 pub mod trace;
