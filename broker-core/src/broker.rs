@@ -274,7 +274,7 @@ impl Broker {
     pub fn forget_received(&mut self, link: LinkId, id: PacketId) {
         let Some(key) = self.by_link.get(&link).copied() else { return };
         if self.session(key).received.remove(id) {
-            self.change();
+            self.forget_received_record(key, id);
         }
     }
 
