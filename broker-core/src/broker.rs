@@ -269,6 +269,15 @@ impl Broker {
         }
     }
 
+    /// A link uses the identifier of a publication of QoS 2 that it has not released for another
+    /// one: the next publication under it is not a repetition.
+    pub fn forget_received(&mut self, link: LinkId, id: PacketId) {
+        let Some(key) = self.by_link.get(&link).copied() else { return };
+        if self.session(key).received.remove(id) {
+            self.forget_received_record(key, id);
+        }
+    }
+
     /// Changes up to this number are durable: answers that waited for them may leave.
     pub fn committed(&mut self, upto: Lsn) {
         self.committed = self.committed.max(upto);

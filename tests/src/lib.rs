@@ -14,6 +14,7 @@
 //! | [`process`] | child processes that cannot outlive their test |
 //! | [`obligations`] | what the specifications oblige us to, and who names it |
 //! | [`conformance`] | the document that tells where each of them is carried out and shown |
+//! | [`sim`] | worlds of virtual devices around the real machine |
 //! | [`repository`] | the files of this repository, for tests that read sources |
 
 pub mod bystander;
@@ -29,5 +30,6 @@ pub mod pcap;
 pub mod process;
 pub mod repository;
 pub mod scenario;
+pub mod sim;
 pub mod sys;
 pub mod trace;

@@ -178,7 +178,7 @@ impl Broker {
     /// PUBREL is answered by PUBCOMP, whether the identifier is known or not [MQTT-4.3.3-2].
     fn release_received(&mut self, key: Key<Session>, link: LinkId, id: PacketId) {
         let reason = if self.session(key).received.remove(id) {
-            self.forget_received(key, id);
+            self.forget_received_record(key, id);
             ReasonCode::Success
         } else {
             ReasonCode::PacketIdentifierNotFound

@@ -396,7 +396,7 @@ impl Broker {
     }
 
     /// It released it.
-    pub(super) fn forget_received(&mut self, key: Key<Session>, id: PacketId) {
+    pub(super) fn forget_received_record(&mut self, key: Key<Session>, id: PacketId) {
         let number = self.session(key).number;
         if number != NO_SESSION {
             self.recorder.delete(Table::Received, record::received_number(number, id));

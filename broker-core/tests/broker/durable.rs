@@ -481,8 +481,8 @@ fn retained_messages_go_on_where_they_were_when_the_broker_went_down() {
     assert_eq!(topics, (0..100).map(|number| format!("t/{number:03}")).collect::<Vec<_>>());
 }
 
-/// [MQTT-4.6.0-6]: what was retained stands in front of what was accepted since, wherever the broker
-/// goes down; and no identifier is given twice in a row [MQTT-2.3.1-4].
+/// [MQTT-4.6.0-6]: what was retained stands in front of what was accepted since, wherever the
+/// broker goes down; and no identifier is given twice in a row [MQTT-2.3.1-4].
 #[test]
 fn crashes_do_not_bring_newer_messages_in_front_of_retained_ones() {
     let mut kept = Kept::new();

@@ -75,8 +75,8 @@ pub(super) enum Kind {
 /// What is sent once the client knows the topic id.
 #[derive(Debug)]
 pub(super) enum Then {
-    /// A message that the broker holds in flight.
-    InFlight(PacketId),
+    /// A message that the broker holds in flight, and whether it has left before.
+    InFlight { id: PacketId, dup: bool },
     /// A message of QoS 0, which nobody else holds.
     Qos0 { retain: bool, payload: Vec<u8> },
 }
@@ -136,7 +136,7 @@ impl Exchange {
     /// Whether it is about this publication, in whatever step.
     pub(super) fn is_about(&self, publication: PacketId) -> bool {
         match &self.kind {
-            Kind::Register { then: Then::InFlight(id), .. }
+            Kind::Register { then: Then::InFlight { id, .. }, .. }
             | Kind::Publish { id, .. }
             | Kind::Release { id } => *id == publication,
             Kind::Register { then: Then::Qos0 { .. }, .. } | Kind::Pause => false,
@@ -159,8 +159,12 @@ impl Kind {
             (Self::Publish { id, .. }, Self::Publish { id: other, .. })
             | (Self::Release { id }, Self::Release { id: other }) => id == other,
             (
-                Self::Register { topic_id, then: Then::InFlight(id), .. },
-                Self::Register { topic_id: other_topic, then: Then::InFlight(other), .. },
+                Self::Register { topic_id, then: Then::InFlight { id, .. }, .. },
+                Self::Register {
+                    topic_id: other_topic,
+                    then: Then::InFlight { id: other, .. },
+                    ..
+                },
             ) => topic_id == other_topic && id == other,
             (
                 Self::Publish { .. } | Self::Release { .. } | Self::Register { .. } | Self::Pause,
@@ -405,7 +409,7 @@ impl SnGateway {
             unreachable!("the caller has looked");
         };
         match then {
-            Then::InFlight(id) => self.send_again(key, id, false, broker),
+            Then::InFlight { id, dup } => self.send_again(key, id, dup, broker),
             Then::Qos0 { retain, payload } => {
                 self.send_qos0(key, TopicRef::Normal(topic_id), retain, &payload);
                 let peer = self.peer(key);
@@ -438,7 +442,7 @@ impl SnGateway {
     /// Drops a message whose topic the client cannot be told of.
     pub(super) fn drop_unnamed(&mut self, key: Key<Peer>, then: Then, broker: &mut Broker) {
         match then {
-            Then::InFlight(id) => broker.abandon(self.peer(key).link, id),
+            Then::InFlight { id, .. } => broker.abandon(self.peer(key).link, id),
             Then::Qos0 { .. } => broker.stats_mut().dropped_unsendable += 1,
         }
     }

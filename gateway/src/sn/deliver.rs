@@ -45,7 +45,12 @@ impl SnGateway {
                     let payload = delivery.message.payload().to_vec();
                     Then::Qos0 { retain: delivery.retain, payload }
                 } else {
-                    Then::InFlight(delivery.id)
+                    if !delivery.dup {
+                        // It does not leave now: after a reconnect it is no repetition.
+                        let link = self.peer(key).link;
+                        self.after.push(After::Again(link, delivery.id));
+                    }
+                    Then::InFlight { id: delivery.id, dup: delivery.dup }
                 };
                 self.begin_register(now, key, topic_id, then);
                 Flow::Hold

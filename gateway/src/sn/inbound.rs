@@ -82,6 +82,13 @@ impl Inbound {
         })
     }
 
+    /// Whether a publication of QoS 2 is another than the one under its MsgId whose exchange was
+    /// never finished: the client has lost its memory, and begins its MsgIds anew.
+    pub(super) fn replaces_qos2(&self, publication: &Seen, dup: bool) -> bool {
+        let mut open = self.qos2.iter().filter(|seen| !seen.is_finished);
+        !dup && open.any(|seen| seen.id == publication.id && seen.hash != publication.hash)
+    }
+
     pub(super) fn remember_qos2(&mut self, publication: Seen) {
         let is_forgotten = |seen: &Seen| publication.at - seen.at >= QOS2_MEMORY;
         self.qos2.retain(|seen| seen.is_finished || seen.id != publication.id);

@@ -32,7 +32,7 @@ impl SnGateway {
     ) {
         let is_duplicate = match publish.qos {
             sn_codec::QoS::AtLeastOnce => self.is_duplicate_qos1(now, key, publish),
-            sn_codec::QoS::ExactlyOnce => self.is_duplicate_qos2(now, key, publish),
+            sn_codec::QoS::ExactlyOnce => self.is_duplicate_qos2(now, key, publish, broker),
             sn_codec::QoS::AtMostOnce | sn_codec::QoS::MinusOne => false,
         };
         if is_duplicate {
@@ -164,9 +164,19 @@ impl SnGateway {
     /// Whether the exchange of a publication of QoS 2 is over already; then it begins once more for
     /// the client, and only for it (D8). One whose exchange goes on is for the broker to know
     /// again.
-    fn is_duplicate_qos2(&mut self, now: Now, key: Key<Peer>, publish: &v12::Publish<'_>) -> bool {
+    fn is_duplicate_qos2(
+        &mut self,
+        now: Now,
+        key: Key<Peer>,
+        publish: &v12::Publish<'_>,
+        broker: &mut Broker,
+    ) -> bool {
         let seen = seen(now, publish);
-        let inbound = &mut self.peer(key).inbound;
+        let peer = self.peer(key);
+        let (link, inbound) = (peer.link, &mut peer.inbound);
+        if inbound.replaces_qos2(&seen, publish.dup) {
+            broker.forget_received(link, seen.id);
+        }
         let is_finished = inbound.is_finished_qos2(&seen, publish.dup);
         if is_finished {
             self.send_to(key, v12::Pubrec { msg_id: publish.msg_id });

@@ -321,7 +321,7 @@ fn after_a_reconnect_exchanges_go_on() {
             "{connect}
              < 09 0A 00 01 {{r}} 'a/x'
              > 07 0B 00 01 {{r}} 00
-             < 08 0C 40 00 01 {{m}} '1'
+             < 08 0C C0 00 01 {{m}} '1'
              > 04 0F {{m}}
              < 04 10 {{m}}"
         ),

@@ -309,3 +309,19 @@ fn a_client_that_swaps_short_names_is_understood() {
     farm.play(A, "> 08 0C 22 'ba' 00 01 '1'\n< 07 0D 'ba' 00 01 00");
     assert_eq!(farm.heard(watcher), ["ab 1 q1"]);
 }
+
+/// D8: a client that was restarted in the middle of an exchange begins its MsgIds anew; what it
+/// says under the old number is another message, unless it says DUP.
+#[test]
+fn another_message_under_the_number_of_an_unfinished_exchange_is_not_lost() {
+    let mut farm = Farm::new();
+    let connect = "> 0A 04 00 01 00 3C 'dev1'\n< 03 05 00\n";
+    let watcher = farm.watch("#");
+    farm.play(A, connect);
+    farm.play(A, "> 0A 0C 42 'xy' 00 01 'old'\n< 04 0F 00 01");
+    farm.play(A, connect);
+    farm.play(A, "> 0A 0C C2 'xy' 00 01 'old'\n< 04 0F 00 01");
+    farm.play(A, "> 0A 0C 42 'xy' 00 01 'new'\n< 04 0F 00 01");
+    farm.play(A, "> 0A 0C C2 'xy' 00 01 'new'\n< 04 0F 00 01\n> 04 10 00 01\n< 04 0E 00 01");
+    assert_eq!(farm.heard(watcher), ["xy old q2", "xy new q2"]);
+}

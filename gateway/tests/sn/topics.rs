@@ -423,3 +423,40 @@ fn without_memory_names_are_answered_with_congestion() {
     farm.time_out();
     farm.play(A, &register("b", 2));
 }
+
+/// SN-006: what left before is a repetition, also if its topic has to be registered anew first;
+/// that of which only the REGISTER has left is none.
+#[test]
+fn a_message_in_flight_is_a_repetition_if_it_has_left_and_not_if_only_its_register_has() {
+    let mut farm = connected();
+    farm.play(A, "> 08 12 20 00 09 'b/#'\n< 08 13 20 00 00 00 09 00");
+    farm.publish("b/1", "1", Q1);
+    farm.play(A, "< 09 0A 00 01 {r} 'b/1'");
+    let known = &mut Known::new();
+    let again = format!("{DEV1}\n< 09 0A 00 01 {{r}} 'b/1'\n> 07 0B 00 01 {{r}} 00\n");
+    farm.play_on(A, known, &format!("{again}< 08 0C 20 00 01 {{m}} '1'"));
+    let again = format!("{DEV1}\n< 09 0A 00 01 {{s}} 'b/1'\n> 07 0B 00 01 {{s}} 00\n");
+    farm.play_on(A, known, &format!("{again}< 08 0C A0 00 01 {{m}} '1'\n> 07 0D 00 01 {{m}} 00"));
+    farm.expect_silence(A);
+}
+
+/// SN-006: the same for one that was called otherwise before, by a predefined id.
+#[test]
+fn a_repetition_is_marked_also_when_its_topic_is_called_otherwise() {
+    let mut farm = connected();
+    farm.play(A, "> 07 12 21 00 09 00 05\n< 08 13 20 00 05 00 09 00");
+    farm.publish("a/predefined", "1", Q1);
+    let known = &mut Known::new();
+    farm.play_on(A, known, "< 08 0C 21 00 05 {m} '1'");
+    farm.play(A, "> 07 14 01 00 0A 00 05\n< 04 15 00 0A");
+    farm.pass(11_500);
+    farm.play_on(
+        A,
+        known,
+        "< 12 0A 00 01 {r} 'a/predefined'
+         > 07 0B 00 01 {r} 00
+         < 08 0C A0 00 01 {m} '1'
+         > 07 0D 00 01 {m} 00",
+    );
+    farm.expect_silence(A);
+}

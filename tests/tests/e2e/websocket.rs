@@ -276,7 +276,7 @@ fn a_slow_reader_gets_whole_frames() {
             messages += 1;
         }
     }
-    assert!(has_pong && messages > 100, "{messages} messages");
+    assert!(has_pong && messages > 10, "{messages} messages");
 }
 
 #[test]

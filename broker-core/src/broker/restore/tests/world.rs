@@ -77,6 +77,11 @@ pub(super) enum Op {
         client: usize,
         id: u16,
     },
+    /// The identifier is used for another message without a release.
+    Reuse {
+        client: usize,
+        id: u16,
+    },
     Credit {
         client: usize,
         credit: u8,
@@ -135,6 +140,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         8 => (client(), 1..4_usize, prop::bool::weighted(0.1))
             .prop_map(|(client, count, refuses)| Op::Answer { client, count, refuses }),
         3 => (client(), 1..6_u16).prop_map(|(client, id)| Op::Release { client, id }),
+        1 => (client(), 1..6_u16).prop_map(|(client, id)| Op::Reuse { client, id }),
         2 => (client(), 0..4_u8).prop_map(|(client, credit)| Op::Credit { client, credit }),
         1 => (client(), 0..3_u8).prop_map(|(client, change)| Op::ChangeWill { client, change }),
         1 => (client(), 1..9_u16, flag())
@@ -282,6 +288,7 @@ impl World {
             | Op::Publish { client, .. }
             | Op::Answer { client, .. }
             | Op::Release { client, .. }
+            | Op::Reuse { client, .. }
             | Op::Credit { client, .. }
             | Op::ChangeWill { client, .. }
             | Op::Resend { client, .. }
@@ -347,6 +354,7 @@ impl World {
             Op::Resend { id, dup, .. } => {
                 self.broker.resend(link, PacketId(*id), *dup);
             }
+            Op::Reuse { id, .. } => self.broker.forget_received(link, PacketId(*id)),
             Op::GiveUp { id, .. } => self.broker.abandon(link, PacketId(*id)),
             other => self.request(link, other),
         }

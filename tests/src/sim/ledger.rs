@@ -1,0 +1,463 @@
+//! What was published, who has to get it, and who got it: the checks from application to
+//! application.
+//!
+//! The ledger hears of each PUBLISH when the gateway hears it, asks the [model](super::model) who
+//! matches, and hears from the virtual clients what their applications were given. It knows nothing
+//! of what the gateway does in between.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use broker_core::hash::HashMap;
+
+use super::book::{Book, Manner, Party, Publication};
+use super::model::Model;
+use super::wills::Wills;
+
+/// Violations that are kept; more say nothing new.
+const VIOLATIONS_MAX: usize = 20;
+
+/// A promise that was broken.
+#[derive(Clone, Debug)]
+pub(crate) struct Violation {
+    pub(crate) at: u64,
+    pub(crate) party: Party,
+    pub(crate) what: String,
+}
+
+/// A message that an application was given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Delivery<'a> {
+    pub(crate) to: Party,
+    pub(crate) topic: &'a str,
+    pub(crate) payload: &'a [u8],
+    pub(crate) qos: u8,
+    pub(crate) retain: bool,
+    /// It says that it was sent before.
+    pub(crate) is_repeated: bool,
+}
+
+/// A publication that the gateway has heard.
+#[derive(Debug)]
+struct Record {
+    manner: Manner,
+    /// When it was heard for the first time that counted, in the order of all publications.
+    stamp: u64,
+    arrivals: u32,
+    is_accepted: bool,
+    accepted_at: u64,
+    /// A second delivery would not be the gateway's fault.
+    is_disturbed: bool,
+    is_finished: bool,
+    targets: Vec<Target>,
+}
+
+/// Somebody who may get it.
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    party: Party,
+    qos: u8,
+    is_expected: bool,
+    count: u32,
+    /// That of the first arrival at which it matched.
+    stamp: u64,
+}
+
+/// What a subscriber waits for.
+#[derive(Debug, Default)]
+struct Inbox {
+    /// Accepted publications of QoS 1 and 2 that it was not given yet.
+    pending: BTreeSet<Publication>,
+    /// Retained messages that its subscription has to be answered with.
+    replays: BTreeMap<String, Publication>,
+    /// Exchanges before this stamp it may have forgotten.
+    amnesia: u64,
+    /// What was heard up to this stamp may have gone with a session or a subscription.
+    given_up: u64,
+}
+
+/// Counts of what was looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LedgerStats {
+    pub(crate) checks: u64,
+    pub(crate) publications: u64,
+    pub(crate) accepted: u64,
+    pub(crate) delivered: u64,
+    pub(crate) retained: u64,
+    pub(crate) wills: u64,
+    /// Payloads that no party made.
+    pub(crate) foreign: u64,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    book: Book,
+    pub(crate) model: Model,
+    pub(crate) wills: Wills,
+    pub(crate) now: u64,
+    /// What is done with is forgotten: for worlds with millions of publications.
+    is_light: bool,
+    stamp: u64,
+    records: HashMap<Publication, Record>,
+    inboxes: BTreeMap<Party, Inbox>,
+    /// The stamp of the latest first delivery by subscriber, publisher and class.
+    order: HashMap<(Party, Party, u8), u64>,
+    /// When a party was connected last, and the stamp up to which its session was forgotten.
+    connected: HashMap<Party, (u64, u64)>,
+    pub(crate) violations: Vec<Violation>,
+    pub(crate) stats: LedgerStats,
+    /// Somebody publishes what nobody made.
+    pub(crate) allows_foreign: bool,
+    topic: String,
+}
+
+impl Ledger {
+    pub(crate) fn new(book: Book, is_light: bool) -> Self {
+        Self {
+            model: Model::default(),
+            wills: Wills::default(),
+            now: 0,
+            is_light,
+            stamp: 0,
+            records: broker_core::hash::map(1),
+            inboxes: BTreeMap::new(),
+            order: broker_core::hash::map(2),
+            connected: broker_core::hash::map(3),
+            violations: Vec::new(),
+            stats: LedgerStats::default(),
+            allows_foreign: false,
+            topic: String::new(),
+            book,
+        }
+    }
+
+    /// A promise was broken.
+    pub(crate) fn violation(&mut self, party: Party, what: &str) {
+        if self.violations.len() < VIOLATIONS_MAX {
+            self.violations.push(Violation { at: self.now, party, what: what.to_owned() });
+        }
+    }
+
+    /// Notes that something was looked at, and whether it was as it has to be.
+    pub(crate) fn check(&mut self, party: Party, holds: bool, what: &str) {
+        self.stats.checks += 1;
+        if !holds {
+            self.violation(party, what);
+        }
+    }
+
+    /// The gateway hears a PUBLISH.
+    pub(crate) fn arrived(&mut self, publication: Publication, dup: bool) {
+        let manner = self.book.manner(publication);
+        let mut topic = std::mem::take(&mut self.topic);
+        self.book.topic(publication, &mut topic);
+        let matches = self.model.matches(&topic, self.now);
+        let is_copy = self.records.get(&publication).is_some_and(|it| it.is_accepted);
+        if manner.retain && is_copy {
+            self.model.retain_copy(&topic, publication, self.now);
+        }
+        self.topic = topic;
+        let connected = self.connected.get(&publication.party).copied().unwrap_or_default();
+        self.stats.publications += 1;
+        self.stamp += 1;
+        let record = self.records.entry(publication).or_insert_with(|| Record {
+            manner,
+            stamp: 0,
+            arrivals: 0,
+            is_accepted: false,
+            accepted_at: 0,
+            is_disturbed: false,
+            is_finished: false,
+            targets: Vec::new(),
+        });
+        record.arrivals += 1;
+        if record.is_accepted {
+            // A copy that comes late into another connection is a new message, unless it says that
+            // it is none (docs/testing.md).
+            record.is_disturbed |= !dup && connected.0 >= record.accepted_at;
+        } else {
+            record.stamp = self.stamp;
+            for target in &mut record.targets {
+                target.is_expected &=
+                    matches.iter().any(|it| it.party == target.party && it.is_sure);
+            }
+        }
+        for found in matches {
+            let qos = found.qos.min(if manner.qos == 3 { 0 } else { manner.qos });
+            if let Some(target) = record.targets.iter_mut().find(|it| it.party == found.party) {
+                target.qos = target.qos.max(qos);
+                continue;
+            }
+            let is_expected = found.is_sure && qos > 0 && record.arrivals == 1;
+            let (party, stamp) = (found.party, self.stamp);
+            record.targets.push(Target { party, qos, is_expected, count: 0, stamp });
+        }
+    }
+
+    /// The gateway says that it has a publication.
+    pub(crate) fn accepted(&mut self, publication: Publication) {
+        let Some(record) = self.records.get_mut(&publication) else {
+            if !self.is_light {
+                self.violation(publication.party, "something was acknowledged that was not sent");
+            }
+            return;
+        };
+        if std::mem::replace(&mut record.is_accepted, true) {
+            return;
+        }
+        record.accepted_at = self.now;
+        self.stats.accepted += 1;
+        for target in record.targets.iter().filter(|it| it.is_expected && it.count == 0) {
+            let inbox = self.inboxes.entry(target.party).or_default();
+            if record.stamp > inbox.given_up {
+                inbox.pending.insert(publication);
+            }
+        }
+        if record.manner.retain {
+            let mut topic = std::mem::take(&mut self.topic);
+            self.book.topic(publication, &mut topic);
+            self.model.retain(&topic, publication, self.now);
+            for inbox in self.inboxes.values_mut() {
+                inbox.replays.remove(&topic);
+            }
+            self.topic = topic;
+        }
+        self.tidy(publication);
+    }
+
+    /// The publisher is done with a publication, whatever became of it.
+    pub(crate) fn finished(&mut self, publication: Publication) {
+        if let Some(record) = self.records.get_mut(&publication) {
+            record.is_finished = true;
+            self.tidy(publication);
+        }
+    }
+
+    /// Forgets a publication that is done with, if there is no room for it.
+    fn tidy(&mut self, publication: Publication) {
+        if !self.is_light {
+            return;
+        }
+        let Some(record) = self.records.get(&publication) else { return };
+        let waits = record.targets.iter().any(|it| it.is_expected && it.count == 0);
+        if record.is_finished && !(record.is_accepted && waits) {
+            self.records.remove(&publication);
+        }
+    }
+
+    /// An application was given a message.
+    pub(crate) fn delivered(&mut self, delivery: Delivery<'_>) {
+        let Delivery { to, topic, qos, retain, is_repeated, .. } = delivery;
+        let Some(publication) = self.book.read(delivery.payload) else {
+            self.stats.foreign += 1;
+            let what = format!("nobody has published this to {topic}");
+            self.check(to, self.allows_foreign, &what);
+            return;
+        };
+        let mut expected = std::mem::take(&mut self.topic);
+        self.book.topic(publication, &mut expected);
+        let what = format_args!("{publication} for {expected} came under {topic}");
+        if expected != topic {
+            let what = what.to_string();
+            self.violation(to, &what);
+        }
+        self.topic = expected;
+        self.stats.checks += 1;
+        if retain {
+            self.replayed(to, topic, publication);
+        } else if publication.is_will() {
+            self.stats.wills += 1;
+            if let Err(what) = self.wills.delivered(to, publication, self.now) {
+                self.violation(publication.party, what);
+            }
+        } else {
+            self.live(to, publication, qos, is_repeated);
+        }
+    }
+
+    fn live(&mut self, to: Party, publication: Publication, qos: u8, is_repeated: bool) {
+        self.stats.delivered += 1;
+        let amnesia = self.inboxes.get(&to).map_or(0, |inbox| inbox.amnesia);
+        let forgotten = self.connected.get(&publication.party).map_or(0, |(_, stamp)| *stamp);
+        let Some(record) = self.records.get_mut(&publication) else {
+            let is_settled = self.is_light && qos < 2;
+            self.check(to, is_settled, &format!("{publication} came and had never been heard"));
+            return;
+        };
+        let Some(target) = record.targets.iter_mut().find(|it| it.party == to) else {
+            self.violation(to, &format!("{publication} came without a matching subscription"));
+            return;
+        };
+        target.count += 1;
+        let (count, granted, heard) = (target.count, target.qos, target.stamp);
+        let Record { stamp, manner, arrivals, .. } = *record;
+        let may_repeat = record.is_disturbed || stamp < amnesia || stamp <= forgotten;
+        self.check(to, qos <= granted, &format!("{publication} came with a higher QoS"));
+        if qos == 2 && count > 1 && !may_repeat {
+            self.violation(to, &format!("{publication} of QoS 2 came {count} times"));
+        }
+        // The radio makes copies; a stream does not.
+        let is_copy = count > arrivals && !is_repeated && !self.book.is_sensor(to);
+        self.check(to, !is_copy || may_repeat, &format!("{publication} came again without DUP"));
+        if count == 1 {
+            let last = self.order.entry((to, publication.party, manner.class)).or_default();
+            // The radio swaps what nobody acknowledges.
+            let may_swap = qos == 0 && self.book.is_sensor(to);
+            let is_in_order = manner.qos == 3 || may_swap || heard >= *last;
+            *last = heard.max(*last);
+            self.check(to, is_in_order, &format!("{publication} came after a later one"));
+        }
+        if let Some(inbox) = self.inboxes.get_mut(&to) {
+            inbox.pending.remove(&publication);
+        }
+        self.tidy(publication);
+    }
+
+    /// A retained message came in answer to a subscription.
+    fn replayed(&mut self, to: Party, topic: &str, publication: Publication) {
+        self.stats.retained += 1;
+        let session = self.model.sessions.get(&to);
+        let subscriptions = session.map(|it| it.subscriptions.as_slice()).unwrap_or_default();
+        let fitting = subscriptions.iter().filter(|it| super::model::fits(&it.filter, topic));
+        let since = fitting.map(|it| it.begun).min();
+        let inbox = self.inboxes.entry(to).or_default();
+        let is_held = self.model.was_retained(topic, publication, self.now);
+        if is_held || inbox.replays.get(topic) == Some(&publication) {
+            inbox.replays.remove(topic);
+        }
+        // What was given up meanwhile may still be on its way.
+        let since = since.unwrap_or(0);
+        let is_right = publication.is_will() || self.model.was_retained(topic, publication, since);
+        self.check(to, is_right, &format!("{publication} is not what is retained at {topic}"));
+    }
+
+    pub(crate) fn subscribed(&mut self, party: Party, filter: &str, qos: u8) {
+        self.model.subscribe(party, filter, qos, self.now);
+    }
+
+    /// SUBSCRIBE was answered: the retained messages are due [MQTT-3.3.1-6].
+    pub(crate) fn confirmed(&mut self, party: Party, filter: &str) {
+        let Some(subscription) = self.model.confirm(party, filter) else { return };
+        let (qos, since) = (subscription.qos, subscription.since);
+        if qos == 0 {
+            return;
+        }
+        let lasts = self.model.sessions.get(&party).is_some_and(|it| it.lasts(self.now));
+        let held = self.model.retained_for(filter).into_iter();
+        let held = held.map(|(topic, publication)| (topic.to_owned(), publication));
+        let due: Vec<_> = held
+            .filter(|(topic, publication)| {
+                let holdings = &self.model.retained[topic];
+                let is_settled = holdings.last().is_some_and(|holding| holding.since < since);
+                lasts && is_settled && self.book.manner(*publication).qos > 0
+            })
+            .collect();
+        let inbox = self.inboxes.entry(party).or_default();
+        inbox.replays.extend(due);
+    }
+
+    /// Messages that wait stay allowed; they are not asked for any more.
+    pub(crate) fn unsubscribed(&mut self, party: Party, filter: &str) {
+        self.model.unsubscribe(party, filter);
+        self.forget_pending(party, |topic| super::model::fits(filter, topic));
+    }
+
+    fn forget_pending(&mut self, party: Party, is_meant: impl Fn(&str) -> bool) {
+        let inbox = self.inboxes.entry(party).or_default();
+        inbox.given_up = self.stamp;
+        let (book, topic) = (&self.book, &mut self.topic);
+        inbox.replays.retain(|topic, _| !is_meant(topic));
+        let given_up: Vec<Publication> = inbox
+            .pending
+            .extract_if(.., |publication| {
+                book.topic(*publication, topic);
+                is_meant(topic)
+            })
+            .collect();
+        for publication in given_up {
+            if let Some(record) = self.records.get_mut(&publication) {
+                let target = record.targets.iter_mut().find(|it| it.party == party);
+                if let Some(target) = target {
+                    target.is_expected = false;
+                }
+            }
+            self.tidy(publication);
+        }
+    }
+
+    /// A CONNECT was accepted.
+    pub(crate) fn session_begun(&mut self, party: Party, is_persistent: bool, has_inbox: bool) {
+        let now = self.now;
+        let stamp = if is_persistent { 0 } else { self.stamp };
+        if !self.is_light || !is_persistent {
+            let connected = self.connected.entry(party).or_default();
+            *connected = (now, connected.1.max(stamp));
+        }
+        if !has_inbox {
+            return;
+        }
+        self.model.begin(party, is_persistent);
+        if !is_persistent {
+            self.forget_pending(party, |_| true);
+        }
+    }
+
+    /// A session without persistence is over.
+    pub(crate) fn session_over(&mut self, party: Party) {
+        self.model.end(party);
+        self.forget_pending(party, |_| true);
+    }
+
+    pub(crate) fn lasts_until(&mut self, party: Party, until: u64) {
+        if let Some(session) = self.model.sessions.get_mut(&party) {
+            session.lasts_until = until;
+        }
+    }
+
+    /// A device has lost its memory of exchanges.
+    pub(crate) fn amnesia(&mut self, party: Party) {
+        self.inboxes.entry(party).or_default().amnesia = self.stamp + 1;
+    }
+
+    /// The gateway has begun anew with nothing.
+    pub(crate) fn restarted(&mut self) {
+        self.model.restart(self.now);
+        self.wills.restarted();
+        let inboxes: Vec<Party> = self.inboxes.keys().copied().collect();
+        for party in inboxes {
+            self.forget_pending(party, |_| true);
+        }
+        #[expect(clippy::iter_over_hash_type, reason = "each is changed by itself")]
+        for record in self.records.values_mut() {
+            record.is_disturbed = true;
+            record.is_accepted = false;
+            for target in &mut record.targets {
+                target.is_expected = false;
+            }
+        }
+    }
+
+    /// Something that a subscriber has to get and was not given yet.
+    pub(crate) fn waits_for(&mut self, party: Party) -> Option<Publication> {
+        let lasts = self.model.sessions.get(&party).is_some_and(|it| it.lasts(self.now));
+        if !lasts {
+            self.forget_pending(party, |_| true);
+        }
+        let inbox = self.inboxes.get(&party)?;
+        let first = inbox.pending.first().or_else(|| inbox.replays.values().next());
+        first.copied()
+    }
+
+    /// How many deliveries are missing, and one of them.
+    pub(crate) fn missing(&mut self) -> (usize, Option<(Party, Publication)>) {
+        let parties: Vec<Party> = self.inboxes.keys().copied().collect();
+        let first = parties.iter().find_map(|party| Some((*party, self.waits_for(*party)?)));
+        let waiting = |inbox: &Inbox| inbox.pending.len() + inbox.replays.len();
+        (self.inboxes.values().map(waiting).sum(), first)
+    }
+
+    /// Publications that are remembered.
+    pub(crate) fn remembered(&self) -> usize {
+        self.records.len()
+    }
+}

@@ -1,0 +1,70 @@
+//! The simulator: the real broker and the real MQTT-SN gateway under a virtual clock and network.
+//!
+//! `docs/testing.md` tells how it works, what it proves and what it cannot.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `profile`, `kind`, `book` | what a world is made of, drawn from its seed |
+//! | `heap`, `net` | virtual time and the radio |
+//! | `hub` | the machine under test |
+//! | `sensor`, `client`, `hostile` | virtual devices, on octets of their own |
+//! | `model`, `ledger`, `wills` | who has to get what, by linear search |
+//! | `watch`, `stream`, `strangers` | what may pass at the machine's door |
+//! | `plant` | deliberate faults that the checks have to find |
+//! | `world`, `report` | all of it together |
+
+mod book;
+mod client;
+mod heap;
+mod hostile;
+mod hub;
+mod kind;
+mod ledger;
+mod model;
+mod net;
+mod plant;
+mod profile;
+mod report;
+mod sensor;
+mod strangers;
+mod stream;
+mod watch;
+mod wills;
+mod wire;
+mod world;
+
+pub use plant::Fault;
+pub use profile::Profile;
+pub use report::Report;
+
+/// Which world, and how large.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Everything is drawn from it.
+    pub seed: u64,
+    /// Virtual MQTT-SN devices.
+    pub sensors: u32,
+    /// Virtual minutes with faults; some more follow without.
+    pub minutes: u32,
+    /// What it is about.
+    pub profile: Profile,
+    /// A deliberate fault, which the checks have to find.
+    pub fault: Option<Fault>,
+}
+
+/// Runs one world to its end, or to the first violation. `progress` hears now and then how far it
+/// is: milliseconds of virtual time and datagrams.
+pub fn run(options: &Options, progress: &mut dyn FnMut(u64, u64)) -> Report {
+    world::World::new(options, plant::Plant::new(options.fault)).run(progress)
+}
+
+/// The first seed from `seed` on, of at most `seeds`, whose world finds a deliberate fault, and
+/// what it says.
+pub fn find(fault: Fault, profile: Profile, seed: u64, seeds: u64) -> Option<(u64, String)> {
+    (seed..seed + seeds).find_map(|seed| {
+        let options = Options { seed, sensors: 40, minutes: 3, profile, fault: Some(fault) };
+        let report = run(&options, &mut |_, _| {});
+        let first = report.violations.first()?;
+        Some((seed, first.what.clone()))
+    })
+}

@@ -1,0 +1,357 @@
+//! Deliberate faults, one at a time, between the machine and its watches: how the checks are
+//! checked. A fault that no seed finds is a hole in them.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "most faults have nothing to do with most messages"
+)]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::book::Book;
+use super::hub::{Conn, Out};
+use super::sensor::Place;
+use super::wire::{
+    DUP, MqttPublish, Octets, RETAIN, SnPublish, first_packet, frame, mqtt, packet, sn, split,
+    string, u16_at,
+};
+
+/// Every so many of the datagrams concerned are tampered with.
+const EVERY: u32 = 5;
+
+macro_rules! faults {
+    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
+        /// A deliberate fault.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Fault {
+            $($(#[doc = $doc])* $name,)*
+        }
+
+        impl Fault {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+faults! {
+    /// A repeated PUBLISH to a sensor has no DUP.
+    ForgetDup,
+    /// A PUBLISH follows without its REGISTER.
+    SkipRegister,
+    /// REGISTER tells the id of another topic.
+    SwapTopicIds,
+    /// PUBLISH to a sensor carries another topic id.
+    WrongTopicId,
+    /// PINGRESP comes before the messages.
+    EarlyPingresp,
+    /// PINGRESP never comes.
+    LosePingresp,
+    /// QoS 1 is acknowledged and thrown away.
+    AckAndForget,
+    /// QoS 2 is acknowledged and thrown away.
+    RecAndForget,
+    /// PUBACK never comes.
+    LosePuback,
+    /// PUBREC never comes.
+    LosePubrec,
+    /// PUBCOMP never comes.
+    LosePubcomp,
+    /// PUBREL never comes.
+    LosePubrel,
+    /// SUBACK never comes.
+    LoseSuback,
+    /// CONNACK never comes.
+    LoseConnack,
+    /// SUBACK grants QoS 0.
+    GrantLess,
+    /// PUBACK carries another message id.
+    WrongMsgId,
+    /// PUBREL comes before PUBREC.
+    EarlyPubrel,
+    /// PUBLISH of QoS 2 comes once more under another message id.
+    DoubleQos2ToSensor,
+    /// PUBLISH of QoS 2 comes once more on a stream.
+    DoubleQos2ToClient,
+    /// Two messages on a stream change places.
+    SwapOrder,
+    /// Messages of QoS 1 and 2 on a stream are lost.
+    LoseOnStream,
+    /// Messages for sensors come with a higher QoS.
+    RaiseQos,
+    /// A message on a stream comes under another topic.
+    WrongTopic,
+    /// Wills are not published.
+    LoseWills,
+    /// Wills come twice.
+    DoubleWills,
+    /// What is retained is not sent to new subscribers.
+    LoseRetained,
+    /// Live messages carry RETAIN.
+    RetainLive,
+    /// A sensor that sleeps is pinged.
+    WakeSleeper,
+    /// A sensor that sleeps is sent a message again.
+    RepeatToSleeper,
+    /// A message goes to another sensor.
+    Misdirect,
+    /// UNSUBSCRIBE is answered and not done.
+    KeepSubscription,
+    /// SUBSCRIBE is answered and not done.
+    ForgetSubscription,
+    /// The session of a client that comes back is said to be new.
+    DenySession,
+    /// Payloads lose their last octet.
+    CutPayload,
+    /// DUP at the first sending of QoS 0.
+    DupAtQos0,
+}
+
+/// What becomes of a datagram on its way to the machine.
+pub(crate) enum Up {
+    Pass,
+    Instead { octets: Option<Octets>, answers: Vec<Octets> },
+}
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub(crate) struct Plant {
+    fault: Option<Fault>,
+    count: u32,
+    /// The last PUBLISH to each sensor, and those that sleep.
+    last: BTreeMap<u32, Octets>,
+    asleep: BTreeMap<u32, SocketAddr>,
+    held: BTreeMap<Conn, Octets>,
+    /// How often the fault has been there.
+    pub(crate) planted: u64,
+}
+
+impl Plant {
+    pub(crate) fn new(fault: Option<Fault>) -> Self {
+        Self { fault, ..Self::default() }
+    }
+
+    /// Whether it is the turn of one that the fault concerns.
+    fn strikes(&mut self) -> bool {
+        self.count += 1;
+        let strikes = self.count.is_multiple_of(EVERY);
+        self.planted += u64::from(strikes);
+        strikes
+    }
+
+    /// A datagram goes to the machine.
+    pub(crate) fn up(&mut self, sensor: u32, octets: &[u8]) -> Up {
+        let Some(fault) = self.fault else { return Up::Pass };
+        let Some((kind, body)) = split(octets) else { return Up::Pass };
+        let publish = SnPublish::read(body).filter(|_| kind == sn::PUBLISH);
+        if kind == sn::DISCONNECT && body.len() == 2 {
+            self.asleep.insert(sensor, Place::default().address(sensor));
+        } else {
+            self.asleep.remove(&sensor);
+        }
+        let answer = match (fault, publish) {
+            (Fault::AckAndForget, Some(it)) if it.qos() == 1 => {
+                let ids = [it.topic.to_be_bytes(), it.msg_id.to_be_bytes()].concat();
+                frame(sn::PUBACK, &[&ids, &[0]])
+            }
+            (Fault::RecAndForget, Some(it)) if it.qos() == 2 => {
+                frame(sn::PUBREC, &[&it.msg_id.to_be_bytes()])
+            }
+            (Fault::KeepSubscription, None) if kind == sn::UNSUBSCRIBE => {
+                frame(sn::UNSUBACK, &[&body[1..3]])
+            }
+            (Fault::ForgetSubscription, None) if kind == sn::SUBSCRIBE && body[0] & 3 == 2 => {
+                let name = [body[3], body[4]];
+                frame(sn::SUBACK, &[&[body[0] & 0x60], &name, &body[1..3], &[0]])
+            }
+            _ => return Up::Pass,
+        };
+        let is_seldom = matches!(fault, Fault::AckAndForget | Fault::RecAndForget);
+        if is_seldom && !self.strikes() {
+            return Up::Pass;
+        }
+        Up::Instead { octets: None, answers: vec![answer] }
+    }
+
+    /// What the machine puts out.
+    pub(crate) fn down(&mut self, outs: &mut Vec<Out>, book: &Book) {
+        let Some(fault) = self.fault else { return };
+        for out in std::mem::take(outs) {
+            match out {
+                Out::Datagram { to, octets } => match Place::of(to) {
+                    Some((sensor, _)) if sensor < book.sensors => {
+                        self.datagram(fault, sensor, to, octets, outs, book);
+                    }
+                    Some(_) | None => outs.push(Out::Datagram { to, octets }),
+                },
+                Out::Octets { conn, octets } => {
+                    let mut changed = Vec::new();
+                    let mut rest = &octets[..];
+                    while let Some((whole, body)) = first_packet(rest) {
+                        self.packet(fault, conn, whole, body, &mut changed, book);
+                        rest = &rest[whole.len()..];
+                    }
+                    changed.extend_from_slice(rest);
+                    if !changed.is_empty() {
+                        outs.push(Out::Octets { conn, octets: changed.into() });
+                    }
+                }
+                Out::Closed { conn } => outs.push(Out::Closed { conn }),
+            }
+        }
+        self.disturb_sleepers(fault, outs);
+    }
+
+    fn disturb_sleepers(&mut self, fault: Fault, outs: &mut Vec<Out>) {
+        if !matches!(fault, Fault::WakeSleeper | Fault::RepeatToSleeper) {
+            return;
+        }
+        let Some((sensor, to)) = self.asleep.pop_first() else { return };
+        let octets = match fault {
+            Fault::WakeSleeper => Some(frame(sn::PINGREQ, &[])),
+            _ => self.last.remove(&sensor),
+        };
+        if let Some(octets) = octets {
+            self.planted += 1;
+            outs.push(Out::Datagram { to, octets });
+        }
+    }
+
+    fn datagram(
+        &mut self,
+        fault: Fault,
+        sensor: u32,
+        to: SocketAddr,
+        mut octets: Octets,
+        outs: &mut Vec<Out>,
+        book: &Book,
+    ) {
+        let original = octets.clone();
+        let (kind, body) = split(&original).unwrap_or_default();
+        let head = octets.len() - body.len();
+        let publish = SnPublish::read(body).filter(|_| kind == sn::PUBLISH);
+        let (qos, is_dup) = publish.map_or((9, false), |it| (it.qos(), it.is_dup()));
+        let is_normal = publish.is_some_and(|it| it.flags & 3 == 0);
+        let loses = match fault {
+            Fault::LosePingresp => kind == sn::PINGRESP,
+            Fault::LosePuback => kind == sn::PUBACK,
+            Fault::LosePubrec => kind == sn::PUBREC,
+            Fault::LosePubcomp => kind == sn::PUBCOMP,
+            Fault::LosePubrel => kind == sn::PUBREL,
+            Fault::LoseSuback => kind == sn::SUBACK,
+            Fault::LoseConnack => kind == sn::CONNACK && sensor.is_multiple_of(8),
+            Fault::SkipRegister => kind == sn::REGISTER,
+            _ => false,
+        };
+        let mut more = Vec::new();
+        match fault {
+            _ if loses => {
+                self.planted += 1;
+                if fault == Fault::SkipRegister {
+                    let topic_and_id = [&body[..2], &body[2..4]].concat();
+                    let publish = [&[0x20], &*topic_and_id].concat();
+                    let data = self.last.get(&sensor).cloned().unwrap_or_default();
+                    outs.push(Out::Datagram { to, octets: frame(sn::PUBLISH, &[&publish, &data]) });
+                }
+                return;
+            }
+            Fault::ForgetDup if is_dup => octets[head] &= !DUP,
+            Fault::SwapTopicIds if kind == sn::REGISTER && self.strikes() => octets[head + 1] ^= 1,
+            Fault::WrongTopicId if is_normal && self.strikes() => octets[head + 2] ^= 1,
+            Fault::EarlyPingresp if publish.is_some() && self.strikes() => {
+                outs.push(Out::Datagram { to, octets: frame(sn::PINGRESP, &[]) });
+            }
+            Fault::GrantLess if kind == sn::SUBACK => octets[head] &= !0x60,
+            Fault::WrongMsgId if kind == sn::PUBACK && self.strikes() => octets[head + 3] ^= 1,
+            Fault::EarlyPubrel if qos == 2 && self.strikes() => {
+                more.push(frame(sn::PUBREL, &[&octets[head + 3..head + 5]]));
+            }
+            Fault::DoubleQos2ToSensor if qos == 2 && !is_dup && self.strikes() => {
+                let mut copy = octets.clone();
+                copy[head + 3] ^= 0x40;
+                more.push(copy);
+            }
+            Fault::RaiseQos if qos == 0 && self.strikes() => {
+                octets[head] |= 0x20;
+                octets[head + 4] = 1;
+            }
+            Fault::RetainLive if publish.is_some() => octets[head] |= RETAIN,
+            Fault::LoseRetained if publish.is_some_and(|it| it.is_retained()) => return,
+            Fault::CutPayload if publish.is_some() && octets.len() < 250 && self.strikes() => {
+                octets = frame(kind, &[&body[..body.len() - 1]]);
+            }
+            Fault::DupAtQos0 if qos == 0 && self.strikes() => octets[head] |= DUP,
+            Fault::Misdirect if publish.is_some() && self.strikes() => {
+                let other = (sensor + 1) % book.sensors;
+                let to = Place::default().address(other);
+                outs.push(Out::Datagram { to, octets });
+                return;
+            }
+            _ => {}
+        }
+        if publish.is_some() && qos > 0 {
+            self.last.insert(sensor, octets.clone());
+        }
+        outs.push(Out::Datagram { to, octets });
+        outs.extend(more.into_iter().map(|octets| Out::Datagram { to, octets }));
+    }
+
+    fn packet(
+        &mut self,
+        fault: Fault,
+        conn: Conn,
+        whole: &[u8],
+        body: &[u8],
+        out: &mut Vec<u8>,
+        book: &Book,
+    ) {
+        let first = whole[0];
+        let publish = MqttPublish::read(first, body).filter(|_| first >> 4 == mqtt::PUBLISH);
+        let publication = publish.and_then(|it| book.read(it.data));
+        let is_will = publication.is_some_and(|it| it.is_will());
+        let qos = publish.map_or(9, |it| it.qos());
+        let is_live = publication.is_some() && !is_will && first & 1 == 0;
+        match fault {
+            Fault::LoseWills if is_will => self.planted += 1,
+            Fault::LoseOnStream if is_live && qos == 1 && self.strikes() => {}
+            Fault::DoubleWills if is_will => self.double(whole, body, out),
+            Fault::DoubleQos2ToClient if is_live && qos == 2 && self.strikes() => {
+                self.double(whole, body, out);
+            }
+            Fault::SwapOrder if is_live && qos > 0 => match self.held.remove(&conn) {
+                Some(held) => {
+                    self.planted += 1;
+                    out.extend_from_slice(whole);
+                    out.extend_from_slice(&held);
+                }
+                None => {
+                    self.held.insert(conn, whole.into());
+                }
+            },
+            Fault::WrongTopic if is_live && self.strikes() => {
+                let Some(it) = publish else { return };
+                let id = it.id.to_be_bytes();
+                let id = if qos > 0 { id.as_slice() } else { &[] };
+                out.extend(packet(first, &[&string(b"s/0/0/0"), id, it.data]));
+            }
+            Fault::LoseRetained if publish.is_some_and(|it| it.is_retained()) => {}
+            Fault::DenySession if first >> 4 == mqtt::CONNACK => {
+                out.extend(packet(first, &[&[0, body[1]]]));
+            }
+            _ => out.extend_from_slice(whole),
+        }
+    }
+
+    /// The same PUBLISH again under another packet identifier.
+    fn double(&mut self, whole: &[u8], body: &[u8], out: &mut Vec<u8>) {
+        self.planted += 1;
+        out.extend_from_slice(whole);
+        let id_at = whole.len() - body.len() + 2 + usize::from(u16_at(body, 0));
+        let mut copy = whole.to_vec();
+        if whole[0] & 0x06 != 0 {
+            copy[id_at] ^= 0x40;
+        }
+        out.extend(copy);
+    }
+}

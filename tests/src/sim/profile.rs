@@ -1,0 +1,302 @@
+//! What a world is made of: drawn from its seed within what its profile allows.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use broker_core::api::{Overflow, QueueLimits};
+use broker_core::limits::{BrokerConfig, Durability, Limits};
+use broker_core::mqtt::{self, Versions};
+use broker_core::share::ShareStrategies;
+use broker_core::topic::{TopicBuf, TopicName};
+use clap::ValueEnum;
+use fastrand::Rng;
+use mqtt_sn_gw::sn::{self, Rebind, Retry};
+
+use super::Options;
+use super::book::{Book, GROUPS, PREDEFINED};
+use super::client::Role;
+use super::hub::Setup;
+use super::kind::{Kind, Taste};
+use super::net::Weather;
+
+/// What a world is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Profile {
+    /// A bit of everything, every world different.
+    Swarm,
+    /// Up to three datagrams of ten are lost, alone or in bursts; copies, delays, cuts.
+    LossyRadio,
+    /// Nearly all sensors sleep, and most of them are sent something.
+    SleepyFarm,
+    /// Ports and hosts of sensors change all the time.
+    NatCellular,
+    /// Devices that send changed octets.
+    Hostile,
+    /// The power goes, and all devices come back at once.
+    Storm,
+    /// One publication of QoS 1 each, every half a minute, five of a hundred datagrams lost.
+    Steady,
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value().expect("no profile is hidden");
+        f.write_str(value.get_name())
+    }
+}
+
+/// How often things go wrong, in events per sensor, client or world.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rates {
+    pub(crate) rebinds: f64,
+    pub(crate) moves: f64,
+    pub(crate) power_cuts: f64,
+    pub(crate) radio_cuts: f64,
+    pub(crate) client_breaks: f64,
+    pub(crate) slow_readers: f64,
+    pub(crate) restarts: f64,
+    pub(crate) clock_jumps: f64,
+    pub(crate) storms: f64,
+}
+
+/// A world as it was drawn.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) book: Book,
+    pub(crate) roles: Vec<Role>,
+    pub(crate) weather: Weather,
+    pub(crate) rates: Rates,
+    pub(crate) setup: Setup,
+    /// Devices that mean no good.
+    pub(crate) strangers: u32,
+    /// The gateway does its turns at multiples of this.
+    pub(crate) turn_ms: u64,
+    pub(crate) tcp_delay_ms: u64,
+    pub(crate) wall_begin_ms: u64,
+    /// When faults end.
+    pub(crate) calm_at: u64,
+    /// Sensors begin within this time.
+    pub(crate) begin_ms: u64,
+}
+
+impl Plan {
+    pub(crate) fn draw(options: &Options, rng: &mut Rng) -> Self {
+        let Options { sensors, minutes, profile, seed, .. } = *options;
+        let is_steady = profile == Profile::Steady;
+        let kinds = if is_steady {
+            vec![Kind::plain(30_000, minutes)]
+        } else {
+            let taste = taste(profile, rng);
+            (0..rng.u32(2..=8)).map(|_| Kind::draw(rng, taste, minutes)).collect()
+        };
+        let roles =
+            if is_steady { steady_roles() } else { draw_roles(rng, profile, minutes, sensors) };
+        let clients = u32::try_from(roles.len()).expect("some clients");
+        let client_qos = [(0, [true; 3]), (1, [true, true, false]), (2, [false, true, true])];
+        let client_qos = client_qos[rng.usize(..3)].1;
+        let calm_at = u64::from(minutes) * 60_000;
+        Self {
+            book: Book { seed, sensors, clients, kinds, client_qos },
+            roles,
+            weather: weather(profile, rng),
+            rates: rates(profile, rng),
+            setup: setup(rng, sensors, seed, is_steady),
+            strangers: match profile {
+                Profile::Hostile => rng.u32(3..20),
+                Profile::Swarm => [0, 0, 5][rng.usize(..3)],
+                Profile::LossyRadio
+                | Profile::SleepyFarm
+                | Profile::NatCellular
+                | Profile::Storm
+                | Profile::Steady => 0,
+            },
+            turn_ms: if is_steady { 1 } else { [1, 1, 5, 20][rng.usize(..4)] },
+            tcp_delay_ms: if is_steady { 1 } else { rng.u64(1..30) },
+            wall_begin_ms: 1_700_000_000_000,
+            calm_at,
+            begin_ms: if is_steady { 30_000 } else { rng.u64(1..20_000) },
+        }
+    }
+}
+
+fn taste(profile: Profile, rng: &mut Rng) -> Taste {
+    let any = rng.u32(..100);
+    let base = Taste { sleepers: 20, listeners: 50, wills: 30, clean: 25, is_plain: false };
+    match profile {
+        Profile::SleepyFarm => Taste { sleepers: 95, listeners: 80, ..base },
+        Profile::Swarm => Taste { sleepers: any, listeners: 100 - any / 2, ..base },
+        Profile::LossyRadio
+        | Profile::NatCellular
+        | Profile::Hostile
+        | Profile::Storm
+        | Profile::Steady => base,
+    }
+}
+
+fn weather(profile: Profile, rng: &mut Rng) -> Weather {
+    match profile {
+        Profile::Steady => Weather::plain(0.05),
+        Profile::LossyRadio => Weather::draw(rng, 0.3),
+        Profile::Swarm => {
+            let most = [0.0, 0.1, 0.3][rng.usize(..3)];
+            Weather::draw(rng, most)
+        }
+        Profile::SleepyFarm | Profile::NatCellular | Profile::Hostile | Profile::Storm => {
+            Weather::draw(rng, 0.1)
+        }
+    }
+}
+
+fn rates(profile: Profile, rng: &mut Rng) -> Rates {
+    let mut some = |most: f64| if rng.bool() { rng.f64() * most } else { 0.0 };
+    let base = Rates {
+        rebinds: some(0.5),
+        moves: some(0.2),
+        power_cuts: some(0.3),
+        radio_cuts: some(0.5),
+        client_breaks: some(2.0),
+        slow_readers: some(1.0),
+        restarts: 0.0,
+        clock_jumps: some(2.0),
+        storms: 0.0,
+    };
+    match profile {
+        Profile::Steady => Rates::default(),
+        Profile::NatCellular => Rates { rebinds: 4.0, moves: 2.0, ..base },
+        Profile::Storm => Rates { storms: 1.5, restarts: 0.7, ..base },
+        Profile::Swarm => Rates { restarts: some(0.6), storms: some(0.4), ..base },
+        Profile::LossyRadio => Rates { radio_cuts: 1.5, ..base },
+        Profile::SleepyFarm | Profile::Hostile => base,
+    }
+}
+
+fn steady_roles() -> Vec<Role> {
+    let role = |group| Role {
+        filters: vec![(format!("s/{group}/#"), 1)],
+        window: 1,
+        keep_alive_s: 600,
+        ..Role::default()
+    };
+    (0..GROUPS).map(role).collect()
+}
+
+/// The first one watches all wills and never fails.
+fn draw_roles(rng: &mut Rng, profile: Profile, minutes: u32, sensors: u32) -> Vec<Role> {
+    let watcher = Role {
+        filters: vec![("w/#".to_owned(), 2)],
+        window: 1,
+        keep_alive_s: 60,
+        ..Role::default()
+    };
+    let mut roles = vec![watcher];
+    let run_ms = u64::from(minutes) * 60_000;
+    let filters =
+        ["#", "s/#", "+/+/+", "s/3/+", "pre/#", "+", "r/#", "c/all", "pre/2", "+/all", "s/+/#"];
+    for place in 0..rng.u32(2..6) {
+        let publishes = place < 2;
+        let goal = if publishes { rng.u32(20..60) + sensors / 2 } else { 0 };
+        let mut mine: Vec<(String, u8)> = (0..rng.u32(1..3))
+            .map(|_| (filters[rng.usize(..filters.len())].to_owned(), rng.u8(0..3)))
+            .collect();
+        if place == 2 {
+            mine[0] = ("#".to_owned(), 2);
+        }
+        mine.dedup_by(|a, b| a.0 == b.0);
+        let slow = if profile == Profile::SleepyFarm { 1 } else { 0 };
+        roles.push(Role {
+            filters: mine,
+            goal,
+            interval_ms: (run_ms / u64::from(goal.max(1)) / (2 + slow)).max(1),
+            window: rng.usize(1..20),
+            is_clean: rng.u32(..3) == 0,
+            has_will: rng.u32(..3) == 0,
+            keep_alive_s: rng.u16(10..100),
+            padding_max: rng.usize(..60),
+        });
+    }
+    roles
+}
+
+fn setup(rng: &mut Rng, sensors: u32, seed: u64, is_steady: bool) -> Setup {
+    let sessions = sensors as usize * 2 + 1_000;
+    let limits = Limits {
+        memory_bytes: if is_steady { 16 << 30 } else { 256 << 20 },
+        sessions_max: sessions,
+        ..Limits::default()
+    };
+    let queue = QueueLimits {
+        messages_max: if is_steady { 1_000_000 } else { 10_000 },
+        bytes_max: 1 << 30,
+        paused_qos0_messages_max: rng.u32(1..100),
+        overflow: [Overflow::RejectNew, Overflow::DropOldest][rng.usize(..2)],
+    };
+    let mqtt = mqtt::Settings {
+        versions: Versions { mqtt31: true, mqtt311: true, mqtt5: false },
+        window: rng.u16(1..=20),
+        session_expiry_s: u32::MAX,
+        queue,
+        ..mqtt::Settings::default()
+    };
+    Setup {
+        broker: BrokerConfig {
+            validate_payload_format: false,
+            shares: ShareStrategies::default(),
+            limits,
+            durability: Durability::Memory,
+            sys_interval: None,
+            version: "simulated".to_owned(),
+            seed,
+        },
+        sn: sn_settings(rng, queue, sessions, is_steady),
+        mqtt: if is_steady { mqtt::Settings { window: 20, ..mqtt } } else { mqtt },
+        slice: if is_steady { 1_024 } else { [1, 10, 1_024][rng.usize(..3)] },
+        out_high: if is_steady { 64 << 10 } else { [100, 1_000, 64 << 10][rng.usize(..3)] },
+    }
+}
+
+fn sn_settings(
+    rng: &mut Rng,
+    queue: QueueLimits,
+    sessions: usize,
+    is_steady: bool,
+) -> sn::Settings {
+    let millis = Duration::from_millis;
+    let retry_ms = if is_steady { 10_000 } else { rng.u64(2_000..=10_000) };
+    sn::Settings {
+        gateway_id: 1,
+        retry: Retry { after: millis(retry_ms), times: rng.u8(3..=5) },
+        awake_retry: Retry { after: millis(rng.u64(1_000..=4_000)), times: rng.u8(2..=4) },
+        advertise_s: 0,
+        handshake_timeout: Duration::from_secs(60),
+        handshakes_max: sessions,
+        wake_rebind: Rebind::SameIp,
+        takeover_probe: Duration::from_secs(2),
+        qos_minus_one: true,
+        qos_minus_one_names: false,
+        qos_minus_one_per_s: 1_000,
+        deduplicate: true,
+        will_on_reconnect: false,
+        congestion_pause: Duration::from_secs(10),
+        unknown_answers_per_s: 1_000,
+        unknown_answers_per_source: 2,
+        unknown_answers_window: Duration::from_secs(10),
+        searchgw_per_s: 20,
+        messages_per_wake: 0,
+        idle_timeout: Duration::from_secs(86_400),
+        queue,
+        client_id_bytes_max: 256,
+        topic_ids_max: 1_024,
+        nodes_per_forwarder: 100,
+        forwarders: Vec::new(),
+        max_datagram: vec![1_024],
+        predefined: (1..=PREDEFINED).map(|id| (id, predefined(id))).collect(),
+        predefined_for: BTreeMap::new(),
+        quirks: BTreeMap::new(),
+    }
+}
+
+fn predefined(id: u16) -> TopicBuf {
+    let name = format!("pre/{id}");
+    TopicBuf::from(TopicName::new(&name).expect("a good name"))
+}

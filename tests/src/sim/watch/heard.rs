@@ -1,0 +1,167 @@
+//! What the gateway hears of a sensor.
+
+use super::{CONNECTS_MAX, Connect, Cx, REQUESTS_MAX, Request, State, Watch};
+use crate::sim::wire::{self, SnPublish, sn, split, u16_at};
+
+impl Watch {
+    /// A datagram of the sensor is about to be heard.
+    pub(crate) fn heard(&mut self, octets: &[u8], cx: &mut Cx<'_>) {
+        let Some((kind, body)) = split(octets) else { return };
+        match kind {
+            sn::CONNECT => self.hear_connect(body, cx),
+            sn::WILLMSG => self.will = cx.book.read(body).or(self.will),
+            sn::PINGREQ if !body.is_empty() => self.hear_visit(cx),
+            sn::PUBLISH => self.hear_publish(body, cx),
+            _ if self.is_bound(cx.place) => self.hear_bound(kind, body, cx),
+            _ => {}
+        }
+        if !matches!(kind, sn::CONNECT | sn::WILLTOPIC | sn::WILLMSG) && self.place == cx.place {
+            self.is_untouched = false;
+        }
+        if self.is_bound(cx.place) {
+            let silence_ms = self.silence_ms();
+            let visit_ms = if self.state == State::Awake { cx.visit_ms } else { 0 };
+            if self.will.is_some() {
+                cx.ledger.wills.heard(cx.sensor, cx.now, silence_ms, visit_ms);
+            }
+            if self.is_clean {
+                cx.ledger.lasts_until(cx.sensor, cx.now + silence_ms);
+            }
+        }
+    }
+
+    fn hear_connect(&mut self, body: &[u8], cx: &Cx<'_>) {
+        let (place, flags, keep_alive_s) = (cx.place, body[0], u16_at(body, 2));
+        // A repetition with nothing in between changes nothing (D4).
+        let is_answered = self.is_untouched
+            && self.state == State::Active
+            && self.place == place
+            && !Self::asks_for_will(flags);
+        let connect = Connect { place, flags, keep_alive_s, is_answered };
+        self.connects.retain(|it| it.place != cx.place);
+        if self.connects.len() >= CONNECTS_MAX {
+            self.connects.remove(0);
+        }
+        self.connects.push(connect);
+    }
+
+    /// PINGREQ with the client id: a visit, also from another port of the same host.
+    fn hear_visit(&mut self, cx: &Cx<'_>) {
+        let is_same_host = self.place.host == cx.place.host;
+        if matches!(self.state, State::Asleep | State::Awake) && is_same_host {
+            self.state = State::Awake;
+            self.place = cx.place;
+        }
+    }
+
+    fn hear_publish(&mut self, body: &[u8], cx: &mut Cx<'_>) {
+        let Some(publish) = SnPublish::read(body) else { return };
+        let is_unconnected = publish.qos() == 3;
+        if !is_unconnected && !self.is_bound(cx.place) {
+            return;
+        }
+        let Some(publication) = cx.book.read(publish.data) else { return };
+        cx.ledger.arrived(publication, publish.is_dup());
+        if publish.flags & 3 == 0
+            && let Some(id) = self.ids.iter_mut().find(|it| it.id == publish.topic)
+        {
+            id.is_told = true;
+        }
+        if matches!(publish.qos(), 1 | 2) {
+            self.published.retain(|(msg_id, _)| *msg_id != publish.msg_id);
+            if self.published.len() >= REQUESTS_MAX {
+                self.published.remove(0);
+            }
+            self.published.push((publish.msg_id, publication));
+        }
+    }
+
+    fn hear_bound(&mut self, kind: u8, body: &[u8], cx: &mut Cx<'_>) {
+        match kind {
+            sn::REGISTER => self.note_request(kind, 0, u16_at(body, 2), text(body, 4)),
+            sn::SUBSCRIBE | sn::UNSUBSCRIBE => {
+                let form = body[0] & 3;
+                let filter = match form {
+                    1 => format!("pre/{}", u16_at(body, 3)),
+                    _ => text(body, 3),
+                };
+                if kind == sn::SUBSCRIBE {
+                    cx.ledger.subscribed(cx.sensor, &filter, body[0] >> 5 & 3);
+                } else {
+                    cx.ledger.unsubscribed(cx.sensor, &filter);
+                }
+                self.note_request(kind, form, u16_at(body, 1), filter);
+            }
+            sn::REGACK => {
+                let is_accepted = body.last() == Some(&0);
+                if let Some(id) = self.ids.iter_mut().find(|it| it.id == u16_at(body, 0)) {
+                    id.is_told = is_accepted;
+                }
+            }
+            sn::PUBACK => self.hear_puback(body),
+            sn::PUBREC => {
+                self.said_pubrec += 1;
+                let exchange = self.exchange.as_mut().filter(|it| it.msg_id == u16_at(body, 0));
+                if let Some(exchange) = exchange {
+                    exchange.is_received = true;
+                }
+            }
+            sn::PUBCOMP => self.end_exchange(u16_at(body, 0)),
+            sn::PINGREQ if self.state == State::Asleep => self.state = State::Awake,
+            sn::DISCONNECT => self.hear_disconnect(body, cx),
+            _ => {}
+        }
+    }
+
+    fn hear_puback(&mut self, body: &[u8]) {
+        let msg_id = u16_at(body, 2);
+        // One that comes after PUBREC is about a copy, and says nothing any more.
+        let ends = self.exchange.is_some_and(|it| it.msg_id == msg_id && !it.is_received);
+        if !ends {
+            return;
+        }
+        self.exchange = None;
+        if body.last() == Some(&2) {
+            let topic = u16_at(body, 0);
+            self.ids.iter_mut().filter(|it| it.id == topic).for_each(|it| it.is_told = false);
+        }
+    }
+
+    fn end_exchange(&mut self, msg_id: u16) {
+        self.exchange = self.exchange.filter(|it| it.msg_id != msg_id);
+    }
+
+    fn hear_disconnect(&mut self, body: &[u8], cx: &mut Cx<'_>) {
+        self.owed += 1;
+        match u16_at(body, 0) {
+            0 => {
+                self.state = State::Unknown;
+                cx.ledger.wills.end(cx.sensor, cx.now);
+                if self.is_clean {
+                    cx.ledger.session_over(cx.sensor);
+                }
+            }
+            seconds => {
+                self.state = State::Asleep;
+                self.sleep_s = seconds;
+            }
+        }
+    }
+
+    fn note_request(&mut self, kind: u8, form: u8, msg_id: u16, text: String) {
+        self.requests.retain(|it| it.msg_id != msg_id);
+        if self.requests.len() >= REQUESTS_MAX {
+            self.requests.remove(0);
+        }
+        self.requests.push(Request { msg_id, kind, form, text });
+    }
+
+    /// Whether a CONNECT asks for a will.
+    pub(super) const fn asks_for_will(flags: u8) -> bool {
+        flags & wire::WILL != 0
+    }
+}
+
+fn text(body: &[u8], from: usize) -> String {
+    String::from_utf8_lossy(body.get(from..).unwrap_or_default()).into_owned()
+}

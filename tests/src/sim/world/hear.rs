@@ -1,0 +1,119 @@
+//! The machine's door: what goes in and what comes out, past the watches.
+
+use super::{Event, World};
+use crate::sim::hostile;
+use crate::sim::hub::{Conn, Out};
+use crate::sim::net::Way;
+use crate::sim::plant::Up;
+use crate::sim::sensor::Place;
+use crate::sim::watch;
+
+impl World {
+    pub(super) fn hear_sensor(&mut self, sensor: u32, place: Place, octets: &[u8]) {
+        self.with_watch(sensor, place, |watch, cx| watch.heard(octets, cx));
+        self.hub.broker.stats_mut().packets_received += 1;
+        match self.plant.up(sensor, octets) {
+            Up::Pass => self.hub.datagram(self.clock(), place.address(sensor), octets),
+            Up::Instead { octets, answers } => {
+                if let Some(octets) = octets {
+                    self.hub.datagram(self.clock(), place.address(sensor), &octets);
+                }
+                let to = place.address(sensor);
+                let outs = answers.into_iter().map(|octets| Out::Datagram { to, octets });
+                self.out.extend(outs);
+            }
+        }
+    }
+
+    fn with_watch(
+        &mut self,
+        sensor: u32,
+        place: Place,
+        look: impl FnOnce(&mut watch::Watch, &mut watch::Cx<'_>),
+    ) {
+        let dropped = self.dropped();
+        let Self { now, book, ledger, watches, visit_ms, .. } = self;
+        let visit_ms = *visit_ms;
+        let mut cx = watch::Cx { now: *now, sensor, place, book, ledger, dropped, visit_ms };
+        look(&mut watches[sensor as usize], &mut cx);
+    }
+
+    pub(super) fn hear_client(&mut self, conn: Conn, octets: &[u8]) {
+        let now = self.clock();
+        let Self { hub, wires, streams, ledger, book, .. } = self;
+        hub.octets(now, conn, octets, &mut |conn, packet| {
+            if let Some(index) = wires.get(&conn).and_then(|wire| wire.client) {
+                streams[index as usize].heard(book.sensors + index, packet, ledger, book);
+            }
+        });
+        while let Some(conn) = self.hub.take_violated() {
+            self.closed(conn);
+        }
+    }
+
+    pub(super) fn lose_at_hub(&mut self, conn: Conn) {
+        self.hub.lost(self.clock(), conn);
+        self.stream_ended(conn);
+        self.wires.remove(&conn);
+    }
+
+    fn stream_ended(&mut self, conn: Conn) {
+        let Self { wires, streams, ledger, book, conns, .. } = self;
+        let Some(index) = wires.get(&conn).and_then(|wire| wire.client) else { return };
+        // Another connection of the client may have the session already.
+        if conns[index as usize].is_none_or(|current| current == conn) {
+            streams[index as usize].ended(book.sensors + index, ledger);
+        }
+    }
+
+    /// The machine has closed a connection.
+    fn closed(&mut self, conn: Conn) {
+        self.stream_ended(conn);
+        let at = self.arrival(conn, 1, 0);
+        self.heap.plan(at, Event::ClientLost(conn));
+    }
+
+    pub(super) fn turn_once(&mut self) {
+        let now = self.clock();
+        let mut out = std::mem::take(&mut self.out);
+        let Self { hub, wires, streams, ledger, book, .. } = self;
+        hub.turn(now, &mut out, &mut |conn, packet| {
+            if let Some(index) = wires.get(&conn).and_then(|wire| wire.client) {
+                streams[index as usize].heard(book.sensors + index, packet, ledger, book);
+            }
+        });
+        self.plant.down(&mut out, &self.book);
+        for out in out.drain(..) {
+            self.put_out(out);
+        }
+        if self.out.is_empty() {
+            self.out = out;
+        }
+        while let Some(conn) = self.hub.take_violated() {
+            self.closed(conn);
+        }
+    }
+
+    fn put_out(&mut self, out: Out) {
+        match out {
+            Out::Datagram { to, octets } => {
+                if let Some((sensor, place)) = Place::of(to).filter(|it| it.0 < self.book.sensors) {
+                    self.with_watch(sensor, place, |watch, cx| watch.said(&octets, cx));
+                    self.launch(sensor, place, Way::Down, octets);
+                } else if let Some(device) = hostile::of(to) {
+                    if let Err(what) = self.strangers.told(device, self.now, &octets) {
+                        self.ledger.violation(0, what);
+                    }
+                    self.ledger.stats.checks += 1;
+                } else {
+                    self.ledger.violation(0, "a datagram left for nobody");
+                }
+            }
+            Out::Octets { conn, octets } => {
+                let at = self.arrival(conn, 1, 0);
+                self.heap.plan(at, Event::FromHub { conn, octets });
+            }
+            Out::Closed { conn } => self.closed(conn),
+        }
+    }
+}
