@@ -80,13 +80,13 @@ mod tests {
     use crate::cli::CliArgs;
 
     fn home(name: &str) -> Option<OsString> {
-        (name == "HOME").then(|| "/home/me".into())
+        (name == "HOME").then(|| "/users/me".into())
     }
 
     #[test]
     fn the_state_is_kept_in_a_folder_of_the_user_unless_told_otherwise() {
         let alone = Config::default();
-        let default = PathBuf::from("/home/me/.local/state/mqtt-sn-gw/default");
+        let default = PathBuf::from("/users/me/.local/state/mqtt-sn-gw/default");
         assert_eq!(alone.storage(home), Storage::Default(default));
         let systemd = |_: &str| Some("/var/lib/gw".into());
         assert_eq!(alone.storage(systemd), Storage::Default("/var/lib/gw".into()));

@@ -9,8 +9,8 @@
 //!
 //! All numbers are little endian. Frames are numbered through all files without a gap. `synced` is
 //! the number up to which frames were known to survive a power loss when this one was written: so a
-//! frame that cannot be read is either one that nobody was promised, at the end of the last file, or
-//! damage; the two are told apart.
+//! frame that cannot be read is either one that nobody was promised, at the end of the last file,
+//! or damage; the two are told apart.
 
 /// What a file begins with.
 const FILE_MAGIC: &[u8; 16] = b"mqtt-sn-gw log\n\0";

@@ -264,6 +264,7 @@ fn sn_settings(
     let millis = Duration::from_millis;
     let retry_ms = if is_steady { 10_000 } else { rng.u64(2_000..=10_000) };
     sn::Settings {
+        is_durable: false,
         gateway_id: 1,
         retry: Retry { after: millis(retry_ms), times: rng.u8(3..=5) },
         awake_retry: Retry { after: millis(rng.u64(1_000..=4_000)), times: rng.u8(2..=4) },
