@@ -23,7 +23,7 @@ pub enum OpenError {
     Newer {
         /// The file.
         name: String,
-        /// Its format; this program knows [`VERSION`] and those before.
+        /// Its format; this program knows those up to its own.
         version: u32,
     },
     /// What stood in a file, and was safe there, does so no more.
