@@ -246,6 +246,13 @@ impl MqttClient {
     /// message that was taken is no news.
     #[track_caller]
     pub fn expect_nothing(&mut self) {
+        // The release of a message of QoS 2 may wait for the disk of the server.
+        while !self.unreleased.is_empty() {
+            match self.try_receive() {
+                Ok(packet) => self.take_delivery(&packet),
+                Err(silence) => self.fail_silent("PUBREL", silence),
+            }
+        }
         if let Some(message) = self.inbox.front() {
             self.trace.fail("nothing", &message.to_string());
         }
