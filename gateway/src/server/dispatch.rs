@@ -49,6 +49,15 @@ impl Server {
         self.sn.settle(&mut self.broker);
     }
 
+    /// Hands on all answers that may leave: a link that is about to end gets those to what it said
+    /// before. One that waits for something else is lost with the link.
+    pub(super) fn dispatch_answers(&mut self, now: Now) {
+        while self.broker.has_answers() {
+            self.dispatch_one(now);
+        }
+        self.sn.settle(&mut self.broker);
+    }
+
     /// Hands on one output, if there is one; returns the octets that it put into a link's buffer.
     fn dispatch_one(&mut self, now: Now) -> Option<usize> {
         let out_high = if self.broker.is_out_of_memory() { OUT_HIGH_SHORT } else { OUT_HIGH };

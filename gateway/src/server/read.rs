@@ -3,7 +3,7 @@
 use broker_core::api::Incoming;
 use broker_core::auth::Gate;
 use broker_core::key::Key;
-use broker_core::mqtt::{PacketType, Received};
+use broker_core::mqtt::{PacketType, Received, Violation};
 use broker_core::reason::ReasonCode;
 use broker_core::time::Now;
 use tracing::{debug, info, warn};
@@ -131,7 +131,7 @@ impl Server {
             }
         };
         if count == 0 {
-            self.lose_link(now, key);
+            self.hear_end(now, key);
             return;
         }
         // Fewer than asked for: the kernel has no more, unless it is the end that is left.
@@ -253,16 +253,41 @@ impl Server {
                 Ok(Received::Incomplete { .. }) => break,
                 Ok(Received::Ended) => used = octets.len(),
                 Err(violation) => {
-                    traffic.violations += 1;
-                    warn!(peer = %link.peer, %violation, "connection closed for a violation");
-                    link.close_websocket(CloseCode::PROTOCOL_ERROR);
-                    broker.lost(now, id);
-                    self.begin_closing(now, key);
+                    self.end_for(now, key, &violation);
                     used = octets.len();
                 }
             }
         }
         Heard { used, is_all: true }
+    }
+
+    /// A client broke the rules: it is told so after all that it asked for before that.
+    fn end_for(&mut self, now: Now, key: Key<TcpLink>, violation: &Violation) {
+        self.dispatch_answers(now);
+        let Self { links, mqtt, blocks, traffic, .. } = self;
+        let Some(link) = links.get_mut(key) else { return };
+        traffic.violations += 1;
+        warn!(peer = %link.peer, %violation, "connection closed for a violation");
+        if link.state == LinkState::Open {
+            link.conn.reject(mqtt, violation, &mut link.out.writer(blocks));
+        }
+        link.close_websocket(CloseCode::PROTOCOL_ERROR);
+        self.broker.lost(now, token::link_id(key));
+        self.begin_closing(now, key);
+    }
+
+    /// The client says no more, but may still listen: it gets the answers to what it said.
+    fn hear_end(&mut self, now: Now, key: Key<TcpLink>) {
+        self.dispatch_answers(now);
+        let Some(link) = self.links.get_mut(key) else { return };
+        link.has_unread = false;
+        if link.state == LinkState::Lingering || link.has_said_all() {
+            self.lose_link(now, key);
+            return;
+        }
+        link.peer_closed = true;
+        self.broker.lost(now, token::link_id(key));
+        self.begin_closing(now, key);
     }
 
     /// The client is gone without a word.

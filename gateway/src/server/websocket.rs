@@ -38,8 +38,8 @@ impl Server {
     }
 
     /// Ends a link whose WebSocket was refused, or has ended, once everything before that has been
-    /// heard. A packet that is not whole by then never will be. Text ends it with 1003
-    /// [MQTT-6.0.0-1].
+    /// heard, and answers that. A packet that is not whole by then never will be. Text ends it with
+    /// 1003 [MQTT-6.0.0-1].
     pub(super) fn end_websocket(&mut self, now: Now, key: Key<TcpLink>) {
         let Some(link) = self.links.get_mut(key) else { return };
         let Some(ws) = &mut link.ws else { return };
@@ -56,6 +56,7 @@ impl Server {
             // It was refused, and that has been said.
             None => {}
         }
+        self.dispatch_answers(now);
         self.broker.lost(now, token::link_id(key));
         self.begin_closing(now, key);
     }

@@ -136,7 +136,7 @@ impl Server {
         let Some(link) = self.links.get_mut(key) else { return };
         link.state = LinkState::Lingering;
         link.has_unread = true;
-        if link.peer_closed || link.stream.shutdown(Shutdown::Write).is_err() {
+        if link.stream.shutdown(Shutdown::Write).is_err() {
             self.lose_link(now, key);
         } else {
             self.mark_readable(key, false);

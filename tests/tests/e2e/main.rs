@@ -3,6 +3,7 @@
 mod addresses;
 mod conversations;
 mod handshakes;
+mod last_words;
 mod logs;
 mod mqtt5_dialects;
 mod mqtt5_flow;

@@ -45,11 +45,15 @@ impl ServerConn {
     ) -> Result<Received, Violation> {
         let gate = Gate { authenticator: &mut Everybody, now: Instant::default() };
         self.receive_at(settings, gate, input, out, hear)
+            .inspect_err(|violation| self.reject(settings, violation, out))
     }
 
     /// Reads at most one packet like [`ServerConn::receive`]. Who does not get past the gate is
-    /// told so, which is a violation like any other, and the broker hears nothing of it. An
-    /// exchange of AUTH packets is held here: what the client is to be told is put into `out`.
+    /// guilty of a violation like any other, and the broker hears nothing of it. An exchange of
+    /// AUTH packets is held here: what the client is to be told is put into `out`.
+    ///
+    /// Nothing is said about a violation yet: the caller sends what the broker answers to the
+    /// packets before it, and then calls [`ServerConn::reject`].
     pub fn receive_at(
         &mut self,
         settings: &Settings,
@@ -60,7 +64,7 @@ impl ServerConn {
     ) -> Result<Received, Violation> {
         self.take_packet(settings, gate, input, out, hear).map_err(|fault| {
             let packet = input.first().and_then(|first| PacketType::from_first(*first));
-            self.reject(settings, Violation { packet, fault }, out)
+            Violation { packet, fault }
         })
     }
 
@@ -328,13 +332,8 @@ impl ServerConn {
     /// of 3.1 or 3.1.1 only that its version, its identifier or its password is refused
     /// [MQTT-3.1.4-1].
     #[cold]
-    fn reject(
-        &mut self,
-        settings: &Settings,
-        violation: Violation,
-        out: &mut impl Sink,
-    ) -> Violation {
-        let words = if self.wants_words { Words::about(&violation) } else { Words::NONE };
+    pub fn reject(&mut self, settings: &Settings, violation: &Violation, out: &mut impl Sink) {
+        let words = if self.wants_words { Words::about(violation) } else { Words::NONE };
         let reason = violation.reason();
         match (self.phase, self.version, violation.fault) {
             // Whatever version the client speaks, this is what it is most likely to understand.
@@ -365,7 +364,6 @@ impl ServerConn {
             (_, _, _) => {}
         }
         self.end();
-        violation
     }
 }
 
