@@ -24,6 +24,7 @@ mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::io;
 use std::path::{Path, PathBuf};
 
 pub use self::address::Group;
@@ -134,7 +135,10 @@ impl Config {
                 place: Place::File(path.display().to_string()),
                 key: String::new(),
                 what: format!("the file cannot be read: {error}"),
-                right: "name a file that exists and that this user may read".into(),
+                right: match error.kind() {
+                    io::ErrorKind::InvalidData => "save the file as UTF-8".into(),
+                    _ => "name a file that exists and that this user may read".into(),
+                },
             })),
         }
     }

@@ -104,7 +104,8 @@ fn a_file_that_cannot_be_read_is_told() {
     };
     check(&folder.0.join("none.toml").display().to_string(), "No such file");
     check(&folder.0.display().to_string(), "directory");
-    check(&folder.write("latin1.toml", b"# \xE4"), "UTF-8");
+    let latin1 = folder.write("latin1.toml", b"# \xC3\xA4\r\n# \xC3\xA4\xE4\n");
+    check(&latin1, "line 2, column 4 is not UTF-8\n    save the file as UTF-8\n");
     check(&folder.write("large.toml", vec![b'\n'; (16 << 20) + 1]), "more than 16777216 bytes");
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::string::FromUtf8Error;
 
 /// The largest file that is read, in bytes; a larger one is hardly the file that was meant.
 pub(super) const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -100,6 +101,16 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
+/// Says where the first octet stands that is not UTF-8.
+fn not_utf8(error: &FromUtf8Error) -> io::Error {
+    let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+    let good = String::from_utf8_lossy(good);
+    let line = good.matches('\n').count() + 1;
+    let column = good.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let what = format!("line {line}, column {column} is not UTF-8");
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
 /// A text with the name of its file, so that an offset can be told as line and column.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -120,11 +131,12 @@ impl Source {
 
     /// Reads a file of at most [`FILE_BYTES_MAX`] that is UTF-8.
     pub(super) fn load(path: &Path) -> io::Result<Self> {
-        let mut text = String::new();
-        File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
-        if text.len() as u64 > FILE_BYTES_MAX {
+        let mut octets = Vec::new();
+        File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut octets)?;
+        if octets.len() as u64 > FILE_BYTES_MAX {
             return Err(io::Error::other(format!("the file has more than {FILE_BYTES_MAX} bytes")));
         }
+        let text = String::from_utf8(octets).map_err(|error| not_utf8(&error))?;
         Ok(Self::new(path.display().to_string(), text))
     }
 
