@@ -135,9 +135,10 @@ impl Config {
                 place: Place::File(path.display().to_string()),
                 key: String::new(),
                 what: format!("the file cannot be read: {error}"),
-                right: match error.kind() {
-                    io::ErrorKind::InvalidData => "save the file as UTF-8".into(),
-                    _ => "name a file that exists and that this user may read".into(),
+                right: if error.kind() == io::ErrorKind::InvalidData {
+                    "save the file as UTF-8".into()
+                } else {
+                    "name a file that exists and that this user may read".into()
                 },
             })),
         }
