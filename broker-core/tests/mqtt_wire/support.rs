@@ -137,6 +137,7 @@ impl Wire {
                 }
                 Ok(Received::Ended) => break,
                 Err(violation) => {
+                    self.conn.reject(&self.settings, &violation, &mut self.said);
                     assert!(self.conn.has_ended());
                     outcome.violation = Some(violation);
                     break;
