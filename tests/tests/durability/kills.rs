@@ -119,7 +119,7 @@ impl Publisher {
     ) -> Self {
         let connect = [&[0_u8, 1, 2, 0][..], self.name.as_bytes()].concat();
         let mut is_repeated = true;
-        while !is_over.load(Ordering::Relaxed) && !(is_last && self.in_flight.is_empty()) {
+        while !(is_over.load(Ordering::Relaxed) || is_last && self.in_flight.is_empty()) {
             let number = match self.in_flight.keys().next() {
                 Some(number) => *number,
                 None => self.start_one(),
