@@ -33,7 +33,6 @@ fn log_file(gateway: &Gateway) -> PathBuf {
 fn kept(gateway: &Gateway) -> usize {
     let mut client = MqttClient::connect(gateway.mqtt(), "reader");
     client.subscribe("kept/#", 0);
-    client.publish("end", "", 1);
     client.subscribe("end", 0);
     client.publish("end", "", 0);
     std::iter::repeat_with(|| client.next_message()).take_while(|m| m.topic != "end").count()
