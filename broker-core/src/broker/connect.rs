@@ -12,6 +12,7 @@ use super::route::is_in_format;
 use crate::api::{Connect, ConnectWill, Credit, Dialect, Disconnect, LinkId, Will};
 use crate::key::Key;
 use crate::reason::ReasonCode;
+use crate::record::NO_SESSION;
 use crate::session::{Link, Session, StoredWill};
 use crate::share::Ability;
 use crate::time::{Now, UnixMillis};
@@ -94,8 +95,13 @@ impl Broker {
         };
         self.attach(key, link, &connect);
         self.stats.connects += 1;
-        let session_expiry_s = self.session(key).expiry_s;
-        self.answer(Control::Send {
+        let session = self.session(key);
+        let session_expiry_s = session.expiry_s;
+        // A session that ends with its link promises nothing: its client is let in also while the
+        // disk takes nothing. No other answer is due on a new link.
+        let is_promise =
+            existing.is_some() || session.number != NO_SESSION || session.will.is_some();
+        let control = Control::Send {
             link,
             packet: Answer::ConnAck {
                 // [MQTT5-3.1.4-5]
@@ -105,7 +111,12 @@ impl Broker {
                 assigned_client_id,
                 session_expiry_s,
             },
-        });
+        };
+        if is_promise {
+            self.answer(control);
+        } else {
+            self.control.push_back(control);
+        }
     }
 
     /// Ends the link of a client because somebody wants it to end, with
