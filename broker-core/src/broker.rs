@@ -100,8 +100,6 @@ pub struct Broker {
 
     /// Messages put, or not put, into queues.
     work: u64,
-    /// See [`Broker::is_pressed`].
-    is_pressed: bool,
     /// Numbers publications, so that overlapping subscriptions are noticed.
     route: u64,
     /// Kept for their memory between two calls.
@@ -153,7 +151,6 @@ impl Broker {
             ready: Line::default(),
             crowded: false,
             work: 0,
-            is_pressed: false,
             route: 0,
             targets: Vec::new(),
             matched_shares: Vec::new(),
@@ -340,7 +337,6 @@ impl Broker {
     /// whether there is more at once.
     pub fn poll_output(&mut self) -> Option<Output<'_>> {
         self.let_go();
-        self.is_pressed = false;
         if let Some(control) = self.control.pop_front() {
             return Some(self.lend_control(control));
         }
@@ -365,13 +361,6 @@ impl Broker {
     /// Whoever reads from links may want to stop after so many.
     pub const fn work(&self) -> u64 {
         self.work
-    }
-
-    /// Whether it is time to drain outputs before more is said: somebody's queue fills up although
-    /// it could be sent to. A burst that is longer than a queue, from a fast client to a fast
-    /// client, loses nothing if it is heard in pieces.
-    pub const fn is_pressed(&self) -> bool {
-        self.is_pressed
     }
 
     /// What has happened so far.

@@ -160,12 +160,10 @@ impl Broker {
             let high = &mut self.stats.high;
             high.queue_messages = high.queue_messages.max(session.queue.len());
             high.queue_bytes = high.queue_bytes.max(session.queue.bytes());
-            let has_work = session.has_work();
-            if has_work && !session.is_ready {
+            if !session.is_ready && session.has_work() {
                 session.is_ready = true;
                 self.ready.join(key);
             }
-            self.is_pressed |= has_work && session.queue.is_half_full();
             self.crowded |= session.is_ready && session.queue.is_crowded();
             self.queued += 1;
             self.messages.keep(entry.message);

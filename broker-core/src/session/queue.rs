@@ -79,12 +79,6 @@ impl Queue {
         self.bytes
     }
 
-    /// Whether as much waits as would still fit.
-    pub(crate) fn is_half_full(&self) -> bool {
-        self.len_bounded() as u64 * 2 >= u64::from(self.limits.messages_max)
-            || self.bytes * 2 >= self.limits.bytes_max
-    }
-
     /// Whether fewer than a quarter of the messages would still fit: internal publishers (wills)
     /// wait for it while the reader is at work.
     pub(crate) fn is_crowded(&self) -> bool {
