@@ -442,8 +442,7 @@ impl Broker {
         };
         if let (WillState::Delayed, Some(deadline)) = (record.state, record.deadline) {
             let delay = Duration::from_secs(u64::from(record.delay_s));
-            // A wall clock that was turned back makes nobody wait longer.
-            let at = to_mono(self.now, deadline).min(self.now.mono + delay);
+            let at = deadline_within(self.now, deadline, delay);
             will.timer = Some(self.timers.insert(at, Timer::WillDelay(key)));
             will.deadline = deadline;
         }
@@ -550,8 +549,7 @@ impl Broker {
         }
         let expiry = Duration::from_secs(u64::from(expiry_s));
         let end = UnixMillis(gone_since.0.saturating_add(u64::from(expiry_s) * 1_000));
-        // A wall clock that was turned back makes nobody wait longer.
-        let deadline = to_mono(self.now, end).min(self.now.mono + expiry);
+        let deadline = deadline_within(self.now, end, expiry);
         let timer = self.timers.insert(deadline, Timer::SessionExpiry(key));
         self.session(key).expiry_timer = Some(timer);
         if was_connected {
@@ -573,6 +571,12 @@ impl Broker {
     fn count_number(&mut self, number: u64) {
         self.recorder.next_number = self.recorder.next_number.max(number + 1);
     }
+}
+
+/// A deadline on the monotonic clock that was `whole` away when it was set: a wall clock that was
+/// turned back makes nobody wait longer.
+fn deadline_within(now: Now, moment: UnixMillis, whole: Duration) -> Instant {
+    to_mono(now, moment).min(now.mono + whole)
 }
 
 /// A moment on the monotonic clock, as far as can be told now.
