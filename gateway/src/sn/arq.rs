@@ -251,6 +251,11 @@ impl SnGateway {
         let times = self.retry(key).times;
         let Some(exchange) = &mut self.peer(key).exchange else { return };
         exchange.timer = None;
+        if self.is_connecting(key) {
+            // It is repeated when the client is heard of again, if nothing new begins then.
+            return;
+        }
+        let Some(exchange) = &mut self.peer(key).exchange else { return };
         if matches!(exchange.kind, Kind::Pause) {
             self.end_exchange(key);
             self.grant(key, broker);
@@ -341,7 +346,8 @@ impl SnGateway {
     pub(super) fn resume_stalled(&mut self, now: Now, key: Key<Peer>, broker: &mut Broker) {
         let Some(peer) = self.peers.get(key) else { return };
         let is_stalled = peer.exchange.as_ref().is_some_and(Exchange::is_stalled);
-        if peer.state == State::Active && peer.is_listening() && is_stalled {
+        let is_reached = peer.state == State::Active && peer.is_listening();
+        if is_reached && is_stalled && !self.is_connecting(key) {
             self.retransmit(now, key, broker);
         }
     }
@@ -404,6 +410,10 @@ impl SnGateway {
 
     /// The client knows the topic id now: sends what waited for it.
     pub(super) fn go_on_named(&mut self, key: Key<Peer>, broker: &mut Broker) {
+        if self.is_connecting(key) {
+            self.stall_exchange(key);
+            return;
+        }
         let Some(exchange) = self.end_exchange(key) else { return };
         let Kind::Register { topic_id, then, .. } = exchange.kind else {
             unreachable!("the caller has looked");
@@ -448,8 +458,8 @@ impl SnGateway {
     }
 
     /// What a client may be sent now, as far as its state allows anything.
-    fn credit(&self, key: Key<Peer>) -> Option<Credit> {
-        let peer = self.peers.get(key)?;
+    pub(super) fn credit(&self, key: Key<Peer>) -> Option<Credit> {
+        let peer = self.peers.get(key).filter(|_| !self.is_connecting(key))?;
         match peer.state {
             State::Active if peer.owes_pingresp => Some(VISIT_CREDIT),
             State::Active => Some(ACTIVE_CREDIT),

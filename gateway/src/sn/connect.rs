@@ -11,7 +11,9 @@
 use core::time::Duration;
 
 use broker_core::Broker;
-use broker_core::api::{ConnAck, Connect, ConnectWill, Dialect, Incoming, LinkId, QoS, Will};
+use broker_core::api::{
+    ConnAck, Connect, ConnectWill, Credit, Dialect, Incoming, LinkId, QoS, Will,
+};
 use broker_core::key::Key;
 use broker_core::property::Properties;
 use broker_core::time::Now;
@@ -20,12 +22,12 @@ use broker_core::topic::TopicBuf;
 use sn_codec::v12::{self, Packet, ReturnCode, WillTarget};
 use tracing::{debug, info};
 
-use super::address::Path;
+use super::address::{Address, Path};
 use super::arq::ACTIVE_CREDIT;
 use super::handshakes::Full;
 use super::peer::{ConnectedAs, Peer, State};
 use super::takeover::Move;
-use super::{Owner, SnGateway, Timer, return_code, sleep, will};
+use super::{After, Owner, SnGateway, Timer, return_code, sleep, will};
 
 /// PINGREQs with which the owner of a client id is asked whether it is there.
 const PROBES: u32 = 3;
@@ -215,7 +217,12 @@ impl SnGateway {
             self.refuse_connect(path, ReturnCode::Congestion);
             return;
         };
-        self.by_address.entry(path.address).or_default().handshake = Some(key);
+        let binding = self.by_address.entry(path.address).or_default();
+        binding.handshake = Some(key);
+        if let Some(peer) = binding.peer {
+            // CONNACK is what it expects to hear next (10.2).
+            broker.set_credit(self.peer(peer).link, Credit::Paused);
+        }
         if must_ask {
             self.probe(now, key, 1);
         } else {
@@ -413,7 +420,29 @@ impl SnGateway {
     /// The answer to a CONNECT that comes to nothing (SN-047).
     fn refuse_connect(&mut self, path: Path, return_code: ReturnCode) {
         self.send(path, v12::Connack { return_code });
-        self.tidy_address(path.address);
+        self.go_on_at(path.address);
+    }
+
+    /// A handshake came to nothing: a session of an earlier CONNECT from there goes on with its
+    /// messages. One that waits for an answer goes on when the client is heard of.
+    fn go_on_at(&mut self, address: Address) {
+        let binding = self.by_address.get(&address).copied().unwrap_or_default();
+        if let Some(key) = binding.peer
+            && self.peer(key).exchange.is_none()
+            && let Some(credit) = self.credit(key)
+        {
+            let link = self.peer(key).link;
+            self.after.push(After::Credit(link, credit));
+        }
+        self.tidy_address(address);
+    }
+
+    /// Whether somebody is connecting from the address of a client, most likely the client itself:
+    /// until that is answered nothing is sent there that nobody asked for (10.2).
+    pub(super) fn is_connecting(&self, key: Key<Peer>) -> bool {
+        let path = self.peers.get(key).and_then(|peer| peer.path);
+        let binding = path.and_then(|path| self.by_address.get(&path.address));
+        binding.is_some_and(|binding| binding.handshake.is_some())
     }
 
     fn supervise_handshake(&mut self, now: Now, key: Key<Handshake>, patience: Duration) {
@@ -437,7 +466,7 @@ impl SnGateway {
             // The client has forgotten about it, and so do we (10.2).
             self.stats.handshakes_expired += 1;
             self.remove_handshake(key);
-            self.tidy_address(path.address);
+            self.go_on_at(path.address);
             return;
         };
         let owner = self.by_client_id.get(handshake.client_id.as_str()).copied();

@@ -18,7 +18,7 @@ impl SnGateway {
     /// The broker has a message for a client: it is sent, or its topic is registered first. One
     /// message at a time waits for an answer; only QoS 0 has none.
     pub(super) fn deliver(&mut self, now: Now, key: Key<Peer>, delivery: &Delivery<'_>) -> Flow {
-        if !self.peer(key).is_listening() {
+        if !self.peer(key).is_listening() || self.is_connecting(key) {
             return self.hold_back(key, delivery);
         }
         let topic = TopicName::new(delivery.message.topic()).expect("published under a good name");
@@ -59,8 +59,8 @@ impl SnGateway {
         }
     }
 
-    /// The client cannot be reached, as another has its address. QoS 1 and 2 stay in flight until
-    /// it is heard of.
+    /// The client cannot be reached, as another has its address or is connecting from there. QoS 1
+    /// and 2 stay in flight until it is heard of.
     fn hold_back(&mut self, key: Key<Peer>, delivery: &Delivery<'_>) -> Flow {
         if delivery.qos == QoS::AtMostOnce {
             return Flow::GiveUp(delivery.id);

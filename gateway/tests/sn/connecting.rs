@@ -2,7 +2,7 @@
 
 use mqtt_sn_gw::sn::Settings;
 
-use crate::farm::{A, A2, Farm, Q1, settings};
+use crate::farm::{A, A2, Farm, Q0, Q1, settings};
 
 const DEV1: &str = "> 0A 04 00 01 00 3C 'dev1'\n< 03 05 00";
 const CLEAN: &str = "> 0A 04 04 01 00 3C 'dev1'\n< 03 05 00";
@@ -376,11 +376,65 @@ fn a_dialogue_that_is_not_finished_is_forgotten_silently() {
 #[test]
 fn a_session_lives_on_while_its_client_connects_again() {
     let mut farm = play(&[DEV1, SUBSCRIBE, "> 0A 04 0C 01 00 3C 'dev1'\n< 02 06"]);
-    farm.publish("a/x", "1", Q1);
-    farm.play(A, "< 08 0C 20 00 01 {m} '1'\n> 07 0D 00 01 {m} 00");
+    farm.play(A, "> 08 0C 20 00 01 00 07 '1'\n< 07 0D 00 01 00 07 00");
+    assert_eq!(farm.broker.usage().sessions_connected, 1);
     farm.play(A, "> 09 07 30 'w/dev1'\n< 02 08\n> 06 09 'gone'\n< 03 05 00");
+}
+
+/// 10.2: a client that connects again hears nothing but the dialogue until CONNACK; what came
+/// meanwhile, and what it has not answered before, comes behind it.
+#[test]
+fn nothing_comes_between_the_will_requests_and_connack() {
+    let subscribe = "> 08 12 40 00 0A 'a/x'\n< 08 13 40 00 01 00 0A 00";
+    let mut farm = play(&[DEV1, subscribe]);
+    farm.publish("a/x", "1", Q1);
+    farm.play(A, "< 08 0C 20 00 01 {m} '1'\n> 0A 04 08 01 00 3C 'dev1'\n< 02 06");
+    farm.publish("a/x", "2", Q1);
+    farm.publish("a/x", "3", Q0);
+    // The time of all repetitions passes.
+    for _ in 0..25 {
+        farm.pass(1_000);
+    }
+    farm.expect_silence(A);
+    farm.play(A, "> 09 07 30 'w/dev1'\n< 02 08");
+    for _ in 0..25 {
+        farm.pass(1_000);
+    }
+    farm.expect_silence(A);
+    farm.play(
+        A,
+        "> 06 09 'gone'
+         < 03 05 00
+         < 09 0A 00 01 {r} 'a/x'
+         > 07 0B 00 01 {r} 00
+         < 08 0C 20 00 01 {m} '1'
+         > 07 0D 00 01 {m} 00
+         < 08 0C 20 00 01 {n} '2'
+         > 07 0D 00 01 {n} 00
+         < 08 0C 00 00 01 00 00 '3'",
+    );
+}
+
+/// The same if the dialogue comes to nothing: the session goes on with what waits.
+#[test]
+fn messages_that_waited_for_a_dialogue_come_when_it_is_over() {
+    let connect = "> 0A 04 08 01 00 3C 'dev1'\n< 02 06";
+    let mut farm = play(&[DEV1, SUBSCRIBE, connect]);
+    farm.publish("a/x", "1", Q1);
+    farm.expect_silence(A);
+    farm.play(A, "> 05 07 00 '+/'\n< 03 05 03\n< 08 0C 20 00 01 {m} '1'\n> 07 0D 00 01 {m} 00");
+    farm.play(A, connect);
     farm.publish("a/x", "2", Q1);
     farm.expect_silence(A);
+    farm.pass(61_000);
+    farm.play(A, "< 08 0C 20 00 01 {m} '2'\n> 07 0D 00 01 {m} 00");
+    // What waited for its answer before goes on when the client is heard of.
+    farm.publish("a/x", "3", Q1);
+    farm.play(A, "< 08 0C 20 00 01 {m} '3'");
+    farm.play(A, connect);
+    farm.pass(61_000);
+    assert!(farm.received(A).is_empty());
+    farm.play(A, "> 02 16\n< 02 17\n< 08 0C A0 00 01 {m} '3'\n> 07 0D 00 01 {m} 00");
 }
 
 /// SN-087 is the client's to keep; what it sends nevertheless is answered as to a stranger.
