@@ -193,7 +193,9 @@ impl Config {
         problems.extend(table.finish());
 
         let tables = root.tables("listener", "listener");
-        let listeners = listener::from_file(tables, &mqtt_sn, problems);
+        let user_tables = root.tables("user", "user");
+        let has_users = !user_tables.is_empty();
+        let listeners = listener::from_file(tables, &mqtt_sn, has_users, problems);
         if let Some(place) = advertise
             && !listeners.iter().any(Listener::has_group)
         {
@@ -205,7 +207,7 @@ impl Config {
             });
         }
 
-        let users = users::users(root.tables("user", "user"), problems);
+        let users = users::users(user_tables, problems);
         let sys = section(root.table("sys", "sys"), problems);
         let log = section(root.table("log", "log"), problems);
         Self {

@@ -111,6 +111,8 @@ struct Listener {
     port: TcpListenerPort,
     /// Who may come, where MQTT is spoken over WebSocket.
     ws: Option<Arc<ws::Policy>>,
+    /// Whether clients are served that do not say who they are.
+    allow_anonymous: bool,
     is_ready: bool,
     /// When to try again after the descriptors had run out.
     retry_at: Option<Instant>,

@@ -99,11 +99,13 @@ impl Server {
             return;
         }
         self.make_room(now, peer);
-        let policy = self.listeners[listener].ws.as_ref();
-        let ws = policy.map(|policy| Box::new(WebSocket::new(Arc::clone(policy))));
+        let listener = &self.listeners[listener];
+        let allow_anonymous = listener.allow_anonymous;
+        let ws = listener.ws.as_ref().map(|policy| Box::new(WebSocket::new(Arc::clone(policy))));
         let key = self.links.insert(stream, peer, ws, now.mono);
         let token = token::token(Place::Link(key));
         let link = self.links.get_mut(key).expect("just inserted");
+        link.allow_anonymous = allow_anonymous;
         if let Err(error) =
             self.poll.registry().register(&mut link.stream, token, Interest::READABLE)
         {

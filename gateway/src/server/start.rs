@@ -145,7 +145,8 @@ fn bind_tcp(
         .register(&mut port, token, Interest::READABLE)
         .map_err(|error| machine(&error))?;
     info!(address = %port.address(), "{name}");
-    Ok(Some(Listener { port, ws, is_ready: true, retry_at: None }))
+    let allow_anonymous = listener.allow_anonymous;
+    Ok(Some(Listener { port, ws, allow_anonymous, is_ready: true, retry_at: None }))
 }
 
 fn bind_udp(

@@ -37,6 +37,8 @@ pub(super) struct TcpLink {
     /// What stands between the octets of the stream and those of MQTT, if anything does.
     pub(super) ws: Option<Box<WebSocket>>,
     pub(super) conn: ServerConn,
+    /// Whether the listener serves clients that do not say who they are.
+    pub(super) allow_anonymous: bool,
     /// What was read and not heard yet: the beginning of a packet, or packets that a turn had no
     /// time for.
     pub(super) inbox: Vec<u8>,
@@ -147,6 +149,7 @@ impl Links {
             accepted_at: now,
             ws,
             conn: ServerConn::new(),
+            allow_anonymous: false,
             inbox: Vec::new(),
             has_unheard: false,
             out: OutBuf::default(),
