@@ -100,8 +100,8 @@ fn a_publisher_of_5_learns_that_nobody_is_there() {
     });
 }
 
-/// Messages of QoS 0 do not wait for who is away. To be told that it failed, and to try again, would
-/// not help their publisher.
+/// Messages of QoS 0 do not wait for who is away. To be told that it failed, and to try again,
+/// would not help their publisher.
 #[test]
 fn who_is_away_and_subscribed_at_qos_0_has_not_refused_a_message() {
     both(|version| {
