@@ -243,7 +243,7 @@ fn setups(has_groups: bool) -> impl Strategy<Value = Setup> {
 fn ops(has_groups: bool) -> impl Strategy<Value = Op> {
     let client = 0..CLIENTS;
     let ids = select(vec![0, 0, 1, 2, 3]);
-    let passes = select(vec![1, 1, 4, 9, 9, 20, 45, 120]);
+    let passes = select(vec![1, 1, 4, 9, 9, 31, 45, 60, 100]);
     prop_oneof![
         3 => (client.clone(), connects()).prop_map(|(c, connect)| Op::Connect(c, connect)),
         1 => (client.clone(), partings()).prop_map(|(c, parting)| Op::Disconnect(c, parting)),
@@ -278,8 +278,8 @@ fn connects() -> impl Strategy<Value = Connect> {
             Version::Sn,
         ]),
         prop::bool::weighted(0.15),
-        select(vec![0, 40, 1_000, 1_000]),
-        prop::bool::weighted(0.15),
+        select(vec![0, 60, 1_000, 1_000]),
+        prop::bool::weighted(0.3),
         prop::option::weighted(0.5, wills()),
         select(vec![1, 2, 100]),
         prop::bool::weighted(0.2),

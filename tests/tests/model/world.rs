@@ -114,8 +114,10 @@ impl World {
         }
     }
 
-    /// Everybody comes back to its session and acknowledges all, so that what waits is seen.
+    /// Who is silent for too long is lost. Then everybody comes back to its session and
+    /// acknowledges all, so that what waits is seen.
     pub(crate) fn end(&mut self) -> Checked {
+        self.step(0, &Op::Pass(45))?;
         for c in 0..CLIENTS {
             self.pass(STEP)?;
             if self.model.is_waited_for(c) {

@@ -216,6 +216,8 @@ impl Model {
         self.count("restart");
         for c in 0..CLIENTS {
             let Some(session) = self.sessions.get_mut(&c) else { continue };
+            let is_gone = |entry: &&Entry| entry.qos == 0;
+            self.forgiven.extend(session.queue.iter().filter(is_gone).filter_map(|e| e.copy));
             session.queue.retain(|entry| entry.qos > 0);
             session.replays.retain(|replay| replay.subscription.qos > 0);
             session.last_qos1 = None;
