@@ -247,9 +247,13 @@ impl Model {
         session.link = None;
         session.ends = Some(self.now + 1_000 * u64::from(session.expiry_s));
         if session.expiry_s == 0 {
-            // It was not kept, and nothing of it can be handed on.
-            self.forgiven.extend(session.queue.iter().filter_map(|entry| entry.copy));
-            self.sessions.remove(&c);
+            // If it was kept until its last CONNECT, what came by groups is handed on; else not.
+            let in_flight = session.flights.iter_mut().map(|flight| &mut flight.entry);
+            for entry in session.queue.iter_mut().chain(in_flight) {
+                self.copies += 1;
+                self.forgiven.insert(*entry.copy.get_or_insert(self.copies));
+            }
+            self.end_session(c);
         }
     }
 
