@@ -279,6 +279,11 @@ impl MessageStore {
         self.next_sequence
     }
 
+    /// Numbers below this one were given before a restart, whatever became of their messages.
+    pub(crate) fn count_sequence(&mut self, next: u64) {
+        self.next_sequence = self.next_sequence.max(next);
+    }
+
     /// How many messages live.
     pub(crate) const fn len(&self) -> usize {
         self.messages.len() - self.warm.len() - self.cold.len()

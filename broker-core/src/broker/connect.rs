@@ -204,14 +204,14 @@ impl Broker {
         for (share, _) in core::mem::take(&mut session.shares) {
             self.leave_share(share, key);
         }
+        for entry in session.window.take_shared() {
+            self.hand_on(key, entry.message, entry.share, Ability::Later);
+            self.release_in_flight(key, entry);
+        }
         while let Some(entry) = session.queue.pop(&self.messages) {
             let is_handed_on = self.hand_on(key, entry.message, entry.share, Ability::Later);
             self.stats.dropped_session_end += u64::from(!is_handed_on);
             self.discard(key, entry);
-        }
-        for entry in session.window.take_shared() {
-            self.hand_on(key, entry.message, entry.share, Ability::Later);
-            self.release_in_flight(key, entry);
         }
         while let Some(entry) = session.window.pop() {
             self.release_in_flight(key, entry);

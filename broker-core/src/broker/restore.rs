@@ -342,6 +342,8 @@ impl Broker {
         value: Reader<'_>,
     ) -> Option<Taken> {
         let ReplayRecord { qos, identifier, before, next } = ReplayRecord::read(value)?;
+        // What comes from now on comes live, also if nothing is left of what came before.
+        self.messages.count_sequence(before);
         let Some((key, Held::Node(node))) = restoring.subscription(number) else {
             return Some(Taken::Dangling);
         };

@@ -3,6 +3,7 @@
 use super::Broker;
 use super::expire::Timer;
 use super::record::is_kept;
+use super::share::Unable;
 use crate::api::{Publish, QoS};
 use crate::key::Key;
 use crate::limits::{REPLAY_AHEAD, RETAIN_WORK};
@@ -78,7 +79,7 @@ impl Broker {
     /// session for every group.
     pub(super) fn route(&mut self, new: &NewMessage<'_>) -> Routed {
         self.match_targets(new);
-        let unable_groups = self.choose_members(new);
+        let groups = self.choose_members(new);
         let sessions = self.targets.len();
         let is_own = new.topic.is_reserved();
         if !is_own && self.is_out_of_memory() && self.must_wait() {
@@ -86,11 +87,15 @@ impl Broker {
             return Routed::OutOfMemory;
         }
         if sessions == 0 && !new.retain {
-            return if unable_groups == 0 { Routed::Unmatched } else { Routed::Full };
+            return match groups {
+                Unable { members_away: 0, full: 0 } => Routed::Unmatched,
+                Unable { full: 0, .. } => Routed::Accepted,
+                Unable { .. } => Routed::Full,
+            };
         }
         let message = self.messages.insert(new);
         let targets = core::mem::take(&mut self.targets);
-        let mut rejected = 0;
+        let (mut rejected, mut away) = (0, 0);
         for target in &targets {
             // Established subscriptions see no flag [MQTT-3.3.1-9], unless they asked for it
             // [MQTT5-3.3.1-13].
@@ -102,6 +107,7 @@ impl Broker {
             let entry = Queued { number, message, ids, share, qos, retain, is_replayed };
             match self.enqueue(target.session, entry) {
                 Pushed::Queued => {}
+                Pushed::Away => away += 1,
                 Pushed::Rejected => rejected += 1,
                 Pushed::RejectedAndDisconnect => {
                     rejected += 1;
@@ -120,10 +126,13 @@ impl Broker {
         while let Some(key) = self.overflowed.pop() {
             self.cut_off(key, ReasonCode::QuotaExceeded);
         }
-        match sessions {
-            0 => Routed::Unmatched,
-            _ if rejected == sessions && !new.retain => Routed::Full,
-            _ => Routed::Accepted,
+        let full = rejected + groups.full;
+        if sessions + groups.members_away + groups.full == 0 {
+            Routed::Unmatched
+        } else if full > 0 && rejected + away == sessions && !new.retain {
+            Routed::Full
+        } else {
+            Routed::Accepted
         }
     }
 
@@ -149,7 +158,7 @@ impl Broker {
         if session.link.is_none() && entry.qos == QoS::AtMostOnce {
             self.stats.dropped_offline_qos0 += 1;
             self.id_sets.release(entry.ids);
-            return Pushed::Rejected;
+            return Pushed::Away;
         }
         if session.number != NO_SESSION && is_kept(&entry) {
             entry.number = self.recorder.number();

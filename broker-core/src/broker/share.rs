@@ -1,16 +1,26 @@
 //! Shared subscriptions in the broker: joining, choosing, handing on.
 
+use core::cell::Cell;
 use core::hash::BuildHasher;
 
 use super::Broker;
 use super::route::Target;
-use crate::api::SubscriptionOptions;
+use crate::api::{QoS, SubscriptionOptions};
 use crate::key::Key;
 use crate::message::{MessageRef, NewMessage, Origin};
 use crate::session::{Queued, Session};
 use crate::share::{Ability, Member, ShareId};
 use crate::subscription_ids::IdSet;
 use crate::topic::TopicFilter;
+
+/// Groups that a message matches and that have no member who could take it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Unable {
+    /// All members are away, and it does not wait for clients that are away.
+    pub(super) members_away: usize,
+    /// There are members without room.
+    pub(super) full: usize,
+}
 
 impl Broker {
     /// Takes a session into a group. Retained messages are not sent for it.
@@ -68,9 +78,10 @@ impl Broker {
     /// was granted [MQTT5-4.8.2-3]. It is a copy for itself, with the identifier of that
     /// subscription alone [MQTT5-3.3.4-5]. Returns how many groups have none that could take the
     /// message.
-    pub(super) fn choose_members(&mut self, new: &NewMessage<'_>) -> usize {
+    pub(super) fn choose_members(&mut self, new: &NewMessage<'_>) -> Unable {
+        let mut unable = Unable::default();
         if self.matched_shares.is_empty() {
-            return 0;
+            return unable;
         }
         let publisher = match new.origin {
             Origin::Session(key) => u64::from(key.index()),
@@ -79,12 +90,16 @@ impl Broker {
         let topic = self.by_client_id.hasher().hash_one(new.topic.as_str());
         let size = new.topic.as_str().len() + new.payload.as_octets().len();
         let shares = core::mem::take(&mut self.matched_shares);
-        let mut unable = 0;
         for share in &shares {
             let sessions = &self.sessions;
+            let is_full = Cell::new(false);
             let chosen = self.shares.choose(*share, publisher, topic, |member| {
                 let session = sessions.get(member.session).expect("ended sessions leave");
-                session.ability(size as u64, new.qos.min(member.options.qos))
+                let qos = new.qos.min(member.options.qos);
+                let able = session.ability(size as u64, qos);
+                let is_away = session.link.is_none() && qos == QoS::AtMostOnce;
+                is_full.set(is_full.get() || able == Ability::None && !is_away);
+                able
             });
             match chosen {
                 Some(Member { session, options, identifier, .. }) => self.targets.push(Target {
@@ -94,10 +109,11 @@ impl Broker {
                     ids: IdSet::one(identifier),
                     share: *share,
                 }),
-                None => unable += 1,
+                None if is_full.get() => unable.full += 1,
+                None => unable.members_away += 1,
             }
         }
-        self.stats.dropped_unshared += unable as u64;
+        self.stats.dropped_unshared += (unable.full + unable.members_away) as u64;
         self.matched_shares = shares;
         self.matched_shares.clear();
         unable

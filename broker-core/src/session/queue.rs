@@ -38,6 +38,8 @@ pub(crate) struct Queued {
 pub(crate) enum Pushed {
     /// It waits.
     Queued,
+    /// Its client is not there, and it does not wait for clients that are away.
+    Away,
     /// It does not fit.
     Rejected,
     /// It does not fit, and the client is to be disconnected for it.

@@ -516,6 +516,29 @@ fn crashes_do_not_bring_newer_messages_in_front_of_retained_ones() {
     assert_eq!(kept.count(DELIVERIES), 0);
 }
 
+/// A look-up that waits for its client knows after a crash, too, what came after it: messages that
+/// nobody keeps have taken numbers before.
+#[test]
+fn what_is_retained_after_a_crash_comes_once_to_who_waits_for_retained_messages() {
+    let mut kept = Kept::new();
+    let publisher = kept.join("p", &CLEAN);
+    kept.bench.subscribe(publisher, "other", Q0);
+    for _ in 0..3 {
+        kept.bench.publish_as(publisher, "other", "x", Q0, false, 0);
+    }
+    let reader = kept.join("r", &PERSISTENT);
+    kept.bench.credit(reader, Credit::Paused);
+    kept.bench.subscribe(reader, "t", Q1);
+    kept.commit();
+    kept.crash();
+    let publisher = kept.join("p", &CLEAN);
+    kept.bench.publish_as(publisher, "t", "new", Q1, true, 1);
+    kept.commit();
+    let reader = kept.bench.connect("r", &PERSISTENT);
+    kept.commit();
+    kept.bench.expect(reader, &["connack success present", "t new q1 #1"]);
+}
+
 #[test]
 fn what_cannot_be_kept_is_refused_where_the_client_can_be_told() {
     let mut kept = Kept::new();

@@ -132,6 +132,21 @@ fn what_a_member_has_not_acknowledged_when_it_goes_is_handed_on() {
     assert_eq!(bench.broker.stats().dropped(), 0);
 }
 
+/// What was in flight is older than what waited behind it.
+#[test]
+fn what_a_session_that_ends_hands_on_keeps_its_order() {
+    let mut bench = round_robin();
+    let first = member(&mut bench, "first", &How { window: 2, ..CLEAN });
+    let publisher = bench.join("p", &CLEAN);
+    for (payload, id) in [("a", 1), ("b", 2), ("c", 3)] {
+        bench.publish_as(publisher, "t", payload, Q1, false, id);
+    }
+    assert_eq!(payloads(&bench.hear(first)), ["a", "b"]);
+    let second = member(&mut bench, "second", &CLEAN);
+    bench.lose(first);
+    assert_eq!(payloads(&bench.hear(second)), ["a", "b", "c"]);
+}
+
 /// [MQTT5-4.8.2-5]
 #[test]
 fn a_message_of_qos_2_that_was_begun_ends_with_its_session() {

@@ -100,6 +100,26 @@ fn a_publisher_of_5_learns_that_nobody_is_there() {
     });
 }
 
+/// Messages of QoS 0 do not wait for who is away. To be told that it failed, and to try again,
+/// would not help their publisher.
+#[test]
+fn who_is_away_and_subscribed_at_qos_0_has_not_refused_a_message() {
+    both(|version| {
+        let mut world = World::new();
+        let link = world.stays(version, "away");
+        world.subscribe(link, "own", 0);
+        world.subscribe(link, "$share/g/shared", 0);
+        world.leave(link);
+        let publisher = world.clean(version, "p");
+        for topic in ["own", "shared"] {
+            world.asks(publisher, &format!("32: '{topic}' 0001 {{}} =x"), "40: 0001");
+            world.asks(publisher, &format!("34: '{topic}' 0002 {{}} =x"), "50: 0002");
+            world.asks(publisher, &format!("33: '{topic}' 0003 {{}} =x"), "40: 0003");
+            world.asks(publisher, "62: 0002", "70: 0002");
+        }
+    });
+}
+
 /// [MQTT-4.6.0-5], [MQTT-4.6.0-6], [MQTT5-4.6.0-5], [MQTT5-4.6.0-6]
 #[test]
 fn messages_arrive_in_the_order_in_which_they_were_published() {
