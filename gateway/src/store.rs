@@ -11,9 +11,11 @@
 //! | `log` | appending, syncing, compaction, the index of what lives |
 //! | `open` | from files to a log; what is torn, what is damaged |
 //! | `data_dir` | the folder: locked, opened, set aside if damaged |
+//! | `backlog` | what waits for a disk that takes nothing |
 //! | `thread` | one sync for all that waits |
 //! | `tool` | the command `store` |
 
+mod backlog;
 mod data_dir;
 pub mod disk;
 mod frame;

@@ -7,6 +7,7 @@ use super::address::{BindAddress, Group, Socket};
 use super::problem::{Place, Problem};
 use super::sections::{ListenerKeys, SnSettings};
 use super::setting::{At, Mistake, Word, clip, one_of};
+use super::storage::Durability;
 use super::table::{Section, Table};
 
 /// The port of MQTT, and by custom of MQTT-SN over UDP.
@@ -32,6 +33,8 @@ pub struct Listener {
     /// Clients are served without a log-in. Always true in this version, which has no users: a
     /// listener beyond loopback is refused unless the file says so.
     pub allow_anonymous: bool,
+    /// What an acknowledgement to its clients promises; `None`: what the file says for all.
+    pub durability: Option<Durability>,
 }
 
 /// What is spoken at a listener.
@@ -75,7 +78,7 @@ impl Listener {
             }),
         };
         let Socket { address: bind, optional } = socket;
-        Self { kind, bind, optional, allow_anonymous: true }
+        Self { kind, bind, optional, allow_anonymous: true, durability: None }
     }
 
     /// Whether there is a group that ADVERTISE can be sent to.
@@ -168,6 +171,7 @@ impl Word for Kind {
 pub(super) fn from_file(
     tables: Vec<Table<'_>>,
     section: &SnSettings,
+    durability: Durability,
     problems: &mut Vec<Problem>,
 ) -> Vec<Listener> {
     let mut listeners: Vec<Listener> = Vec::new();
@@ -179,6 +183,7 @@ pub(super) fn from_file(
         }
         let keys = ListenerKeys::read(&mut table);
         let bind = keys.bind.clone();
+        check_durability(&mut table, keys.durability.as_ref(), durability);
         for listener in read(&mut table, keys, section) {
             let at = bind.as_ref().map_or(0, |bind| bind.at);
             match twin(&listeners, &listener) {
@@ -237,9 +242,12 @@ fn read(table: &mut Table<'_>, keys: ListenerKeys, section: &SnSettings) -> Vec<
             origins: keys.origins.iter().map(ToString::to_string).collect(),
         }),
     };
+    let durability = keys.durability.map(|durability| durability.value);
     let sockets = bind.value.sockets.into_iter();
-    let listener =
-        |socket| Listener { kind: settings(&socket), ..Listener::new(kind, socket, section) };
+    let listener = |socket| {
+        let kind_settings = settings(&socket);
+        Listener { kind: kind_settings, durability, ..Listener::new(kind, socket, section) }
+    };
     sockets.map(listener).collect()
 }
 
@@ -254,6 +262,17 @@ fn check_anonymous(table: &mut Table<'_>, bind: &At<BindAddress>, allowed: Optio
     } else if let Some(At { value: false, at }) = allowed {
         let what = "false would serve nobody: this version has no log-in";
         table.wrong(*at, "allow_anonymous", what, "leave it out: only this machine can connect");
+    }
+}
+
+/// A listener cannot promise what nothing is kept for.
+fn check_durability(table: &mut Table<'_>, own: Option<&At<Durability>>, of_all: Durability) {
+    if let Some(At { value: Durability::Disk, at }) = own
+        && of_all == Durability::Memory
+    {
+        let what = "the file says durability = \"memory\", so nothing is kept on disk";
+        let right = "leave it out, or write durability = \"memory\" under the other listeners only";
+        table.wrong(*at, "durability", what, right);
     }
 }
 

@@ -11,10 +11,10 @@ use broker_core::time::{Instant, Now};
 use mio::Interest;
 use tracing::warn;
 
-use super::Server;
 use super::newcomers::Source;
 use super::stop::Phase;
 use super::token::{self, Place};
+use super::{Listener, Server};
 use crate::net::listener::{ACCEPT_RETRY, AcceptEnd, Accepted};
 use crate::net::ws::WebSocket;
 
@@ -99,9 +99,9 @@ impl Server {
             return;
         }
         self.make_room(now, peer);
-        let policy = self.listeners[listener].ws.as_ref();
-        let ws = policy.map(|policy| Box::new(WebSocket::new(Arc::clone(policy))));
-        let key = self.links.insert(stream, peer, ws, now.mono);
+        let Listener { ws, durability, .. } = &self.listeners[listener];
+        let ws = ws.as_ref().map(|policy| Box::new(WebSocket::new(Arc::clone(policy))));
+        let key = self.links.insert(stream, peer, ws, *durability, now.mono);
         let token = token::token(Place::Link(key));
         let link = self.links.get_mut(key).expect("just inserted");
         if let Err(error) =

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use broker_core::api::Credit;
+use broker_core::api::{Credit, Durability};
 use broker_core::key::{Arena, Key};
 use broker_core::mqtt::ServerConn;
 use broker_core::time::Instant;
@@ -36,6 +36,8 @@ pub(super) struct TcpLink {
     pub(super) accepted_at: Instant,
     /// What stands between the octets of the stream and those of MQTT, if anything does.
     pub(super) ws: Option<Box<WebSocket>>,
+    /// What its answers wait for.
+    pub(super) durability: Durability,
     pub(super) conn: ServerConn,
     /// What was read and not heard yet: the beginning of a packet, or packets that a turn had no
     /// time for.
@@ -139,6 +141,7 @@ impl Links {
         stream: TcpStream,
         peer: SocketAddr,
         ws: Option<Box<WebSocket>>,
+        durability: Durability,
         now: Instant,
     ) -> Key<TcpLink> {
         let key = self.arena.insert(TcpLink {
@@ -146,6 +149,7 @@ impl Links {
             peer,
             accepted_at: now,
             ws,
+            durability,
             conn: ServerConn::new(),
             inbox: Vec::new(),
             has_unheard: false,

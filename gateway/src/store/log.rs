@@ -104,6 +104,11 @@ impl<D: Disk> Log<D> {
         self.index.len()
     }
 
+    /// Whether there is a record of this key.
+    pub fn has(&self, key: RecordKey) -> bool {
+        self.index.contains_key(&key)
+    }
+
     /// Octets of all files.
     pub const fn bytes(&self) -> u64 {
         self.bytes

@@ -1,0 +1,140 @@
+//! Changes that wait for a disk that takes none: of each record the last one.
+//!
+//! So what waits is never more than the difference between what lives and what is on the disk,
+//! however long that lasts. A record that came and went meanwhile leaves nothing behind; one that
+//! is on the disk and is to go takes as much as its deletion.
+
+use std::collections::HashMap;
+
+use broker_core::journal::{Journal, Op, Ops, RecordKey};
+
+/// Octets of changes that were overtaken are kept up to this, or up to as many as count.
+const SLACK_BYTES: usize = 1 << 20;
+
+/// What a place in the map takes, in octets.
+const PLACE_BYTES: usize = 2 * size_of::<(RecordKey, usize)>();
+
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    /// In the order in which they were made last.
+    journal: Journal,
+    /// Where the change of each record begins.
+    places: HashMap<RecordKey, Place, foldhash::fast::RandomState>,
+    live_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    at: usize,
+    len: usize,
+}
+
+impl Backlog {
+    /// Adds changes. `is_stored` tells whether the disk has a record.
+    ///
+    /// # Panics
+    /// If the changes are no journal.
+    pub(super) fn add(&mut self, changes: &[u8], is_stored: impl Fn(RecordKey) -> bool) {
+        for op in Ops::new(changes) {
+            let op = op.expect("the loop hands over journals");
+            if let Some(old) = self.places.remove(&op.key) {
+                self.live_bytes -= old.len;
+            }
+            if op.value.is_some() || is_stored(op.key) {
+                self.put(&op);
+            }
+        }
+        if self.journal.octets().len() > 2 * self.live_bytes + SLACK_BYTES {
+            self.tidy();
+        }
+    }
+
+    /// The changes that count, in their order.
+    pub(super) fn changes(&mut self) -> &[u8] {
+        if self.journal.octets().len() > self.live_bytes {
+            self.tidy();
+        }
+        self.journal.octets()
+    }
+
+    /// Octets of memory held.
+    pub(super) fn memory(&self) -> usize {
+        self.journal.octets().len() + self.places.capacity() * PLACE_BYTES
+    }
+
+    fn put(&mut self, op: &Op<'_>) {
+        let at = self.journal.octets().len();
+        match op.value {
+            Some(value) => self.journal.put(op.key, |out| out.extend_from_slice(value)),
+            None => self.journal.delete(op.key),
+        }
+        self.places.insert(op.key, Place { at, len: op.size() });
+        self.live_bytes += op.size();
+    }
+
+    /// Leaves out what was overtaken.
+    fn tidy(&mut self) {
+        let old = core::mem::take(self);
+        let mut at = 0;
+        for op in Ops::new(old.journal.octets()) {
+            let op = op.expect("our own journal");
+            if old.places.get(&op.key).is_some_and(|place| place.at == at) {
+                self.put(&op);
+            }
+            at += op.size();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(number: u64, value: &[u8]) -> Vec<u8> {
+        let mut journal = Journal::default();
+        journal.put(RecordKey::new(1, number), |out| out.extend_from_slice(value));
+        journal.octets().to_vec()
+    }
+
+    fn delete(number: u64) -> Vec<u8> {
+        let mut journal = Journal::default();
+        journal.delete(RecordKey::new(1, number));
+        journal.octets().to_vec()
+    }
+
+    #[test]
+    fn of_each_record_the_last_change_is_left_in_the_order_of_these() {
+        let mut backlog = Backlog::default();
+        let is_stored = |key: RecordKey| key.number() < 10;
+        for changes in [
+            put(20, b"came and went"),
+            put(1, b"old"),
+            put(21, b"stays"),
+            put(2, b"on the disk"),
+            put(1, b"new"),
+            delete(20),
+            delete(2),
+            delete(3),
+            delete(22),
+        ] {
+            backlog.add(&changes, is_stored);
+        }
+        let left = [put(21, b"stays"), put(1, b"new"), delete(2), delete(3)].concat();
+        assert_eq!(backlog.changes(), left);
+        assert_eq!(backlog.changes(), left);
+    }
+
+    #[test]
+    fn records_that_come_and_go_for_ever_take_no_memory() {
+        let mut backlog = Backlog::default();
+        backlog.add(&put(0, b"stays"), |_| false);
+        for number in 1..10_000 {
+            backlog.add(&put(number, &[7; 1_000]), |_| false);
+            backlog.add(&put(number + 1, &[7; 1_000]), |_| false);
+            backlog.add(&delete(number), |_| false);
+        }
+        assert!(backlog.memory() < 2 * SLACK_BYTES, "{}", backlog.memory());
+        backlog.add(&delete(10_000), |_| false);
+        assert_eq!(backlog.changes(), put(0, b"stays"));
+    }
+}
