@@ -87,7 +87,9 @@ impl Broker {
             return;
         }
         let existing = self.by_client_id.get(connect.client_id).copied();
-        let was_kept = existing.is_some_and(|key| self.session(key).number != NO_SESSION);
+        let kept = existing.map(|key| self.session(key));
+        let kept = kept.filter(|session| session.number != NO_SESSION);
+        let kept_expiry_s = kept.map(|session| session.expiry_s);
         if let Err(reason) = self.admit(&connect, existing) {
             self.refuse(link, reason);
             return;
@@ -100,11 +102,17 @@ impl Broker {
         };
         self.attach(key, link, &connect);
         self.stats.connects += 1;
+        let is_refusing = self.gate.is_refusing();
         let session = self.session(key);
         let session_expiry_s = session.expiry_s;
-        // A session that ends with its link promises nothing: its client is let in also while the
-        // disk takes nothing. No other answer is due on a new link.
-        let is_promise = was_kept || session.number != NO_SESSION || session.will.is_some();
+        let is_kept = kept_expiry_s.is_some() || session.number != NO_SESSION;
+        let is_same = resumed.is_some() && kept_expiry_s == Some(session_expiry_s);
+        // A session that ends with its link promises nothing but its will. While the disk refuses
+        // that is not worth the wait, and who comes back to a session that is kept as it was is let
+        // in as well: to take its messages, which may be what fills the disk. No other answer is
+        // due on a new link.
+        let is_promise =
+            if is_refusing { is_kept && !is_same } else { is_kept || session.will.is_some() };
         let control = Control::Send {
             link,
             packet: Answer::ConnAck {

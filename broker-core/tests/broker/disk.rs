@@ -80,7 +80,8 @@ fn who_waits_as_the_disk_begins_to_refuse_is_told_unless_it_could_be_doubled() {
 /// Whatever ends with the link goes on as if there were no disk, and nobody waits to leave.
 #[test]
 fn what_promises_nothing_durable_does_not_wait() {
-    for how in [CLEAN, MQTT5, SN] {
+    let with_will = How { will: Some(("w", "gone", Q0, false)), ..CLEAN };
+    for how in [CLEAN, MQTT5, SN, with_will] {
         let mut kept = refusing();
         let source = kept.bench.join("source", &CLEAN);
         let link = kept.bench.connect("c", &how);
@@ -143,18 +144,40 @@ fn what_promises_something_waits_until_the_disk_takes_it() {
     let link = kept.bench.connect("c", &PERSISTENT);
     kept.bench.expect(link, &[]);
     kept.bench.subscribe(link, "s", Q1);
-    let will = kept.bench.connect("w", &How { will: Some(("w", "gone", Q1, false)), ..CLEAN });
     // What was kept is to be gone for good before its place is given away.
     let again = kept.bench.connect("reader", &CLEAN);
-    for link in [link, will, again] {
+    for link in [link, again] {
         kept.bench.expect(link, &[]);
     }
-    assert_eq!(kept.bench.broker.usage().answers_waiting, 4);
+    assert_eq!(kept.bench.broker.usage().answers_waiting, 3);
     kept.bench.broker.set_refusing(false);
     kept.commit();
     kept.bench.expect(link, &["connack success", "suback #5 granted QoS 1"]);
-    kept.bench.expect(will, &["connack success"]);
     kept.bench.expect(again, &["connack success"]);
+}
+
+/// A client that comes for its messages makes room by that.
+#[test]
+fn who_comes_back_to_a_session_is_let_in_and_gets_what_is_stored() {
+    let mut kept = Kept::new();
+    kept.absent("reader", "t", Q1);
+    let publisher = kept.bench.join("p", &CLEAN);
+    kept.bench.publish(publisher, "t", "x", Q1);
+    kept.commit();
+    kept.bench.publish_as(publisher, "r", "too much", Q0, true, 0);
+    kept.bench.broker.set_refusing(true);
+    let link = kept.bench.connect("reader", &PERSISTENT);
+    kept.bench.expect(link, &["connack success present", "t x q1 #1"]);
+    kept.bench.ack(link, AckKind::PubAck, 1);
+    kept.bench.lose(link);
+    let will = Some(("w", "gone", Q1, false));
+    let link = kept.bench.connect("reader", &How { will, ..PERSISTENT });
+    kept.bench.expect(link, &["connack success present"]);
+    // To be kept for another time is a promise.
+    let link = kept.bench.connect("reader", &How { expiry_s: 7, ..PERSISTENT });
+    kept.bench.expect(link, &[]);
+    kept.commit();
+    assert_eq!(kept.count(DELIVERIES), 0);
 }
 
 /// Messages that are stored are delivered, and their acknowledgements are taken.

@@ -26,6 +26,10 @@ use crate::store::{DataDir, DataDirError, Health, Log, LogConfig, Opened, Store}
 /// The record that tells that the last process ended in order. Tables from 0xF0 on are the store's.
 const CLEAN_END: RecordKey = RecordKey::new(0xF0, 0);
 
+/// Octets of a file of the log: a small disk that is full has room again when one of them is not
+/// needed any more.
+const FILE_BYTES: u64 = 4 << 20;
+
 /// How long the end waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -72,7 +76,8 @@ pub(super) fn open(config: &Config, salvage: bool) -> Result<Option<Found>, Star
 
 fn open_folder(folder: &Path, salvage: bool) -> Result<Found, DataDirError> {
     let dir = DataDir::take(folder)?;
-    let (log, opened) = dir.open(LogConfig::default(), salvage, today)?;
+    let config = LogConfig { file_bytes: FILE_BYTES, ..LogConfig::default() };
+    let (log, opened) = dir.open(config, salvage, today)?;
     match opened {
         Opened::Good(found) => {
             info!(folder = %folder.display(), records = log.records(), "the state is kept on disk");

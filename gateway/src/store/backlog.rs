@@ -30,17 +30,17 @@ struct Place {
 }
 
 impl Backlog {
-    /// Adds changes. `is_stored` tells whether the disk has a record.
+    /// Adds changes. `stored_bytes` tells how large a record is that the disk has.
     ///
     /// # Panics
     /// If the changes are no journal.
-    pub(super) fn add(&mut self, changes: &[u8], is_stored: impl Fn(RecordKey) -> bool) {
+    pub(super) fn add(&mut self, changes: &[u8], stored_bytes: impl Fn(RecordKey) -> Option<u64>) {
         for op in Ops::new(changes) {
             let op = op.expect("the loop hands over journals");
             if let Some(old) = self.places.remove(&op.key) {
                 self.live_bytes -= old.len;
             }
-            if op.value.is_some() || is_stored(op.key) {
+            if op.value.is_some() || stored_bytes(op.key).is_some() {
                 self.put(&op);
             }
         }
@@ -55,6 +55,12 @@ impl Backlog {
             self.tidy();
         }
         self.journal.octets()
+    }
+
+    /// Whether the records take less when these changes are made.
+    pub(super) fn is_gain(&self, stored_bytes: impl Fn(RecordKey) -> Option<u64>) -> bool {
+        let freed: u64 = self.places.keys().filter_map(|key| stored_bytes(*key)).sum();
+        freed > self.live_bytes as u64
     }
 
     /// Octets of memory held.
@@ -105,7 +111,7 @@ mod tests {
     #[test]
     fn of_each_record_the_last_change_is_left_in_the_order_of_these() {
         let mut backlog = Backlog::default();
-        let is_stored = |key: RecordKey| key.number() < 10;
+        let stored = |key: RecordKey| (key.number() < 10).then_some(50);
         for changes in [
             put(20, b"came and went"),
             put(1, b"old"),
@@ -117,24 +123,26 @@ mod tests {
             delete(3),
             delete(22),
         ] {
-            backlog.add(&changes, is_stored);
+            backlog.add(&changes, stored);
         }
         let left = [put(21, b"stays"), put(1, b"new"), delete(2), delete(3)].concat();
         assert_eq!(backlog.changes(), left);
         assert_eq!(backlog.changes(), left);
+        assert!(backlog.is_gain(stored));
+        assert!(!backlog.is_gain(|key| stored(key).map(|_| left.len() as u64 / 3)));
     }
 
     #[test]
     fn records_that_come_and_go_for_ever_take_no_memory() {
         let mut backlog = Backlog::default();
-        backlog.add(&put(0, b"stays"), |_| false);
+        backlog.add(&put(0, b"stays"), |_| None);
         for number in 1..10_000 {
-            backlog.add(&put(number, &[7; 1_000]), |_| false);
-            backlog.add(&put(number + 1, &[7; 1_000]), |_| false);
-            backlog.add(&delete(number), |_| false);
+            backlog.add(&put(number, &[7; 1_000]), |_| None);
+            backlog.add(&put(number + 1, &[7; 1_000]), |_| None);
+            backlog.add(&delete(number), |_| None);
         }
         assert!(backlog.memory() < 2 * SLACK_BYTES, "{}", backlog.memory());
-        backlog.add(&delete(10_000), |_| false);
+        backlog.add(&delete(10_000), |_| None);
         assert_eq!(backlog.changes(), put(0, b"stays"));
     }
 }

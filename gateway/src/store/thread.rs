@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use super::backlog::Backlog;
 use super::disk::Disk;
 use super::log::Log;
+use super::reserve;
 
 /// Batches on their way to the thread; what does not fit waits in one larger batch.
 const BATCHES_MAX: usize = 64;
@@ -119,6 +120,7 @@ impl Store {
             shared: Arc::clone(&shared),
             wake,
             complain,
+            counted: 0,
         };
         writer.tell_sizes();
         let thread = std::thread::Builder::new().name("store".to_owned());
@@ -214,6 +216,8 @@ struct Writer<D, W, C> {
     shared: Arc<Shared>,
     wake: W,
     complain: C,
+    /// Octets of the backlog that were told.
+    counted: u64,
 }
 
 impl<D: Disk, W: Fn(), C: Fn(&io::Error)> Writer<D, W, C> {
@@ -282,6 +286,7 @@ impl<D: Disk, W: Fn(), C: Fn(&io::Error)> Writer<D, W, C> {
         self.collect(&mut backlog, changes);
         let mut pause = RETRY_FIRST;
         let mut complained: Option<Instant> = None;
+        let mut is_short = false;
         loop {
             self.tell_failure(&error);
             if complained.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
@@ -300,7 +305,13 @@ impl<D: Disk, W: Fn(), C: Fn(&io::Error)> Writer<D, W, C> {
                     Err(RecvTimeoutError::Disconnected) => break false,
                 }
             };
-            match self.write(&mut backlog) {
+            is_short |= is_full(&error);
+            let written = if is_short {
+                self.write_in_need(&mut backlog, upto)
+            } else {
+                self.write(&mut backlog, upto)
+            };
+            match written {
                 Ok(()) => break,
                 Err(_) if !is_open => return false,
                 Err(again) => error = again,
@@ -309,32 +320,56 @@ impl<D: Disk, W: Fn(), C: Fn(&io::Error)> Writer<D, W, C> {
         }
         info!("the store can be written again");
         self.shared.health.store(Health::Ok as u8, Ordering::Relaxed);
-        self.tell_committed(upto);
+        (self.wake)();
         true
     }
 
     fn collect(&mut self, backlog: &mut Backlog, changes: &[u8]) {
-        let before = backlog.memory();
-        backlog.add(changes, |key| self.log.has(key));
+        backlog.add(changes, |key| self.log.record_bytes(key));
+        self.count(backlog);
+        self.shared.backlog_bytes.fetch_sub(changes.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Tells what the backlog takes by now.
+    fn count(&mut self, backlog: &Backlog) {
+        let before = core::mem::replace(&mut self.counted, backlog.memory() as u64);
         let waiting = &self.shared.backlog_bytes;
-        waiting.fetch_add(backlog.memory() as u64, Ordering::Relaxed);
-        waiting.fetch_sub((before + changes.len()) as u64, Ordering::Relaxed);
+        waiting.fetch_add(self.counted, Ordering::Relaxed);
+        waiting.fetch_sub(before, Ordering::Relaxed);
     }
 
     /// Makes everything safe, first what the log has already: as long as that does not succeed it
     /// gets no more.
-    fn write(&mut self, backlog: &mut Backlog) -> io::Result<()> {
+    fn write(&mut self, backlog: &mut Backlog, upto: Lsn) -> io::Result<()> {
         self.sync()?;
-        let memory = backlog.memory();
         let changes = backlog.changes();
-        if changes.is_empty() {
-            return Ok(());
+        if !changes.is_empty() {
+            self.log.append(changes)?;
+            self.shared.changed_bytes.fetch_add(changes.len() as u64, Ordering::Relaxed);
+            self.sync()?;
         }
-        self.log.append(changes)?;
-        self.shared.changed_bytes.fetch_add(changes.len() as u64, Ordering::Relaxed);
-        self.shared.backlog_bytes.fetch_sub(memory as u64, Ordering::Relaxed);
         *backlog = Backlog::default();
-        self.sync()
+        self.count(backlog);
+        self.tell_committed(upto);
+        Ok(())
+    }
+
+    /// The same after the disk was full. All is well when there is room for the reserve, and then
+    /// for all that waits. Until then the reserve is there for what makes the store smaller.
+    fn write_in_need(&mut self, backlog: &mut Backlog, upto: Lsn) -> io::Result<()> {
+        let held = reserve::take(self.log.disk());
+        let Err(error) = held.and_then(|()| self.write(backlog, upto)) else { return Ok(()) };
+        let is_gain = backlog.is_gain(|key| self.log.record_bytes(key));
+        if !is_full(&error) || !is_gain && !self.log.can_shrink() {
+            return Err(error);
+        }
+        reserve::release(self.log.disk())?;
+        if is_gain {
+            self.write(backlog, upto)?;
+        }
+        while self.log.make_room()? {}
+        reserve::take(self.log.disk())?;
+        self.write(backlog, upto)
     }
 
     /// Does a piece of the compaction; whether more is to do. What fails here is tried again later:
@@ -359,9 +394,7 @@ impl<D: Disk, W: Fn(), C: Fn(&io::Error)> Writer<D, W, C> {
 
     fn tell_failure(&self, error: &io::Error) {
         self.shared.failures.fetch_add(1, Ordering::Relaxed);
-        let is_full =
-            [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&error.kind());
-        let health = if is_full { Health::Full } else { Health::Failed } as u8;
+        let health = if is_full(error) { Health::Full } else { Health::Failed } as u8;
         if self.shared.health.swap(health, Ordering::Relaxed) != health {
             (self.wake)();
         }
@@ -392,4 +425,9 @@ impl<D: Disk, W: Fn(), C: Fn(&io::Error)> Writer<D, W, C> {
         set(&self.shared.live_bytes, self.log.live_bytes());
         set(&self.shared.bytes, self.log.bytes());
     }
+}
+
+/// Whether there is no room, or none that we may have.
+fn is_full(error: &io::Error) -> bool {
+    [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&error.kind())
 }
