@@ -271,7 +271,7 @@ fn check_durability(table: &mut Table<'_>, own: Option<&At<Durability>>, of_all:
         && of_all == Durability::Memory
     {
         let what = "the file says durability = \"memory\", so nothing is kept on disk";
-        let right = "leave it out, or write durability = \"memory\" under the other listeners only";
+        let right = "leave it out, or move durability = \"memory\" to the other listeners";
         table.wrong(*at, "durability", what, right);
     }
 }

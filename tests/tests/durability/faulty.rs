@@ -37,8 +37,8 @@ impl FaultyDisk {
     fn below(&self, builder: Builder) -> Builder {
         builder
             .env("LD_PRELOAD", library())
-            .env("FAULTY_FOLDER", &self.folder())
-            .env("FAULTY_ORDERS", &self.orders())
+            .env("FAULTY_FOLDER", self.folder())
+            .env("FAULTY_ORDERS", self.orders())
     }
 
     /// The same for a start of which nobody knows how it ends.
