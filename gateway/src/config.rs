@@ -195,7 +195,9 @@ impl Config {
         problems.extend(table.finish());
 
         let tables = root.tables("listener", "listener");
-        let listeners = listener::from_file(tables, &mqtt_sn, durability, problems);
+        let user_tables = root.tables("user", "user");
+        let from_all = listener::FromAll { has_users: !user_tables.is_empty(), durability };
+        let listeners = listener::from_file(tables, &mqtt_sn, from_all, problems);
         if let Some(place) = advertise
             && !listeners.iter().any(Listener::has_group)
         {
@@ -207,7 +209,7 @@ impl Config {
             });
         }
 
-        let users = users::users(root.tables("user", "user"), problems);
+        let users = users::users(user_tables, problems);
         let sys = section(root.table("sys", "sys"), problems);
         let log = section(root.table("log", "log"), problems);
         Self {

@@ -114,6 +114,8 @@ struct Listener {
     ws: Option<Arc<ws::Policy>>,
     /// What the answers to its clients wait for.
     durability: Durability,
+    /// Whether clients are served that do not say who they are.
+    allow_anonymous: bool,
     is_ready: bool,
     /// When to try again after the descriptors had run out.
     retry_at: Option<Instant>,

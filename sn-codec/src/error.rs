@@ -152,9 +152,36 @@ mod tests {
     fn an_error_says_where_and_what_without_a_full_stop() {
         let decode = DecodeError::at(0, Kind::BadLength { declared: 9, actual: 8 });
         assert_eq!(decode.to_string(), "octet 0: length field says 9, the datagram has 8");
-        let reserved = DecodeError::at(1, Kind::ReservedType(3));
-        assert_eq!(reserved.to_string(), "octet 1: message type 0x03 is reserved");
-        let encode = EncodeError::TooLong { len: 70_000 };
-        assert_eq!(encode.to_string(), "70000 octets, a message holds 65535");
+        for (kind, text) in [
+            (Kind::Empty, "no message"),
+            (Kind::TooShort { needed: 2, actual: 1 }, "a field of 2 octets begins, 1 are left"),
+            (Kind::ReservedType(3), "message type 0x03 is reserved"),
+            (Kind::TrailingOctets { count: 4 }, "4 octets after the message"),
+            (Kind::Encapsulation, "an encapsulated message, not a plain one"),
+            (Kind::NotEncapsulation, "a plain message, not an encapsulated one"),
+            (Kind::EmptyNodeId, "empty wireless node id"),
+            (Kind::NestedEncapsulation, "an encapsulation inside an encapsulation"),
+        ] {
+            assert_eq!(kind.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_said_with_its_bounds() {
+        for (error, text) in [
+            (EncodeError::BufferTooSmall { needed: 9 }, "the message needs 9 octets"),
+            (EncodeError::TooLong { len: 70_000 }, "70000 octets, a message holds 65535"),
+            (EncodeError::UnexpectedMsgId, "message id without an acknowledgment to match"),
+            (EncodeError::EmptyWillTopic, "empty will topic"),
+            (
+                EncodeError::BadNodeId { len: 253 },
+                "wireless node id of 253 octets, 1 to 252 are possible",
+            ),
+            (EncodeError::BadRadius(4), "broadcast radius 4, 0 to 3 are possible"),
+            (EncodeError::EmptyEncapsulation, "nothing to encapsulate"),
+            (EncodeError::NestedEncapsulation, "an encapsulation inside an encapsulation"),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
     }
 }

@@ -93,6 +93,10 @@ impl Display for GatewayId {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
+    use std::string::ToString as _;
+
     use super::*;
 
     #[test]
@@ -103,6 +107,14 @@ mod tests {
             assert_eq!(QoS::from_bits(bits).bits(), bits);
             assert_eq!(QoS::from_bits(bits | 0b1111_1100), QoS::from_bits(bits), "other bits");
         }
+    }
+
+    #[test]
+    fn levels_and_ids_are_shown_as_numbers() {
+        assert_eq!(QoS::MinusOne.to_string(), "-1");
+        assert_eq!(QoS::ExactlyOnce.to_string(), "2");
+        assert_eq!(MsgId(4711).to_string(), "4711");
+        assert_eq!(GatewayId(7).to_string(), "7");
     }
 
     #[test]

@@ -337,7 +337,7 @@ fn sn_028_the_message_inside_must_be_as_long_as_it_says() {
 #[test]
 fn sn_029_a_bad_envelope_is_not_built() {
     let inner = &hex("02 16")[..];
-    let good = Encapsulated { radius: 3, node: &[7; 252], inner };
+    let good = Encapsulated { radius: 3, node: &[7; forward::NODE_ID_MAX], inner };
     let refused = [
         (Encapsulated { node: b"", ..good }, EncodeError::BadNodeId { len: 0 }),
         (Encapsulated { node: &[7; 253], ..good }, EncodeError::BadNodeId { len: 253 }),

@@ -441,6 +441,35 @@ mod tests {
         assert_eq!(window.get(stubborn).map(|entry| entry.id), Some(stubborn));
     }
 
+    /// An MQTT-SN client gets identifiers up to 0x7FFF; what it was given with another protocol
+    /// stays where it is.
+    #[test]
+    fn identifiers_stay_below_their_bound_when_it_changes() {
+        let mut window = Window::default();
+        for _ in 0..0xFFFD {
+            let id = push(&mut window, QoS::AtLeastOnce);
+            window.remove(id);
+        }
+        let before = [0; 3].map(|_| push(&mut window, QoS::AtLeastOnce));
+        assert_eq!(before.map(|id| id.0), [0xFFFE, 0xFFFF, 1]);
+        window.set_id_max(0x7FFF);
+        for _ in 0..40_000 {
+            let id = push(&mut window, QoS::AtLeastOnce);
+            assert!((2..=0x7FFF).contains(&id.0), "{id:?}");
+            for id in before.into_iter().chain([id]) {
+                assert_eq!(window.get(id).map(|entry| entry.id), Some(id));
+            }
+            window.remove(id);
+        }
+        window.set_id_max(u16::MAX);
+        let largest = (0..0x10_000).map(|_| {
+            let id = push(&mut window, QoS::AtLeastOnce);
+            window.remove(id);
+            id.0
+        });
+        assert_eq!(largest.max(), Some(0xFFFD), "the two above are taken");
+    }
+
     #[test]
     fn a_handshake_of_qos_2_goes_through_its_stages() {
         let mut window = Window::default();

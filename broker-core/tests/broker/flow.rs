@@ -205,3 +205,26 @@ fn a_burst_longer_than_a_queue_asks_to_be_heard_in_pieces() {
     assert_eq!(bench.hear(reader).len(), 1_000);
     assert_eq!(bench.broker.stats().dropped_queue_full, 900, "those of who cannot be sent to");
 }
+
+/// What a sleeper misses of QoS 0 is bounded on its own; who is awake takes as much as fits.
+#[test]
+fn only_a_paused_link_has_a_bound_of_its_own_for_qos_0() {
+    let queue = QueueLimits { messages_max: 10, paused_qos0_messages_max: 2, ..QUEUE };
+    for (credit, expected) in [
+        (Credit::Paused, &["t 0 q0", "t 1 q0"][..]),
+        (Credit::Window(20), &["t 0 q0", "t 1 q0", "t 2 q0", "t 3 q0", "t 4 q0"]),
+    ] {
+        let mut bench = Bench::new();
+        let reader = bench.join("r", &How { queue, ..CLEAN });
+        let publisher = bench.join("p", &CLEAN);
+        bench.subscribe(reader, "t", Q0);
+        bench.hear(reader);
+        bench.credit(reader, credit);
+        let now = bench.now();
+        for payload in ["0", "1", "2", "3", "4"] {
+            bench.broker.handle(now, publisher, publish("t", payload));
+        }
+        bench.credit(reader, Credit::Window(20));
+        bench.expect(reader, expected);
+    }
+}

@@ -192,3 +192,20 @@ fn everything_is_given_back_when_all_clients_have_gone() {
         assert_eq!((usage.retained, usage.retained_bytes, usage.queued), (0, 0, 0));
     }
 }
+
+/// A will counts with all its octets as long as it is kept.
+#[test]
+fn a_will_counts_towards_the_memory_in_use() {
+    const TOPIC: &str = "w/0123456789012345678901234567890123456789012345678901234567890123456789";
+    const PAYLOAD: &str = "0123456789012345678901234567890123456789012345678901234567890123456789";
+    let mut bench = Bench::new();
+    let how = How { will: Some((TOPIC, PAYLOAD, Q1, false)), ..PERSISTENT };
+    let without = bench.join("c", &PERSISTENT);
+    bench.disconnect(without);
+    let before = bench.broker.usage().memory_bytes;
+    let with = bench.join("c", &how);
+    let took = bench.broker.usage().memory_bytes - before;
+    assert!((140..1_000).contains(&took), "{took} octets");
+    bench.disconnect(with);
+    assert_eq!(bench.broker.usage().memory_bytes, before);
+}

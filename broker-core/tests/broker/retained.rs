@@ -202,3 +202,29 @@ fn a_look_up_goes_on_after_a_resume() {
     assert_eq!(bench.broker.usage().queued, 0);
     assert_eq!(bench.broker.stats().acks_unexpected, 0);
 }
+
+/// [MQTT-4.6.0-6]: what is accepted after a subscription comes behind what was retained before it,
+/// also when that takes long to find.
+#[test]
+fn a_new_message_waits_for_the_look_up_of_older_ones() {
+    let mut bench = Bench::new();
+    let publisher = bench.join("p", &CLEAN);
+    for n in 0..2_000 {
+        bench.publish_as(publisher, &format!("a/{n}/x"), "x", Q0, true, 0);
+    }
+    bench.publish_as(publisher, "z/z/hit", "old", Q0, true, 0);
+    let reader = bench.join("r", &CLEAN);
+    let now = bench.now();
+    let filter = broker_core::topic::TopicFilter::new("+/+/hit").expect("a good filter");
+    let requests = [broker_core::api::SubscribeRequest { filter, options: Default::default() }];
+    let subscribe = broker_core::api::Subscribe {
+        id: broker_core::api::PacketId(5),
+        token: 0,
+        identifier: 0,
+        requests: &requests,
+    };
+    bench.broker.handle(now, reader, broker_core::api::Incoming::Subscribe(subscribe));
+    bench.publish(publisher, "z/z/hit", "new", Q0);
+    let expected = ["suback #5 success", "z/z/hit old q0 retain", "z/z/hit new q0"];
+    bench.expect(reader, &expected);
+}

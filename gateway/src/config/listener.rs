@@ -30,8 +30,8 @@ pub struct Listener {
     /// Nobody asked for this very address: leave it out without a word where the host has no
     /// such address, as with ::1 on a host without IPv6.
     pub optional: bool,
-    /// Clients are served without a log-in. Always true in this version, which has no users: a
-    /// listener beyond loopback is refused unless the file says so.
+    /// Clients are served without a log-in. Beyond loopback the file has to say whether, and
+    /// without it there have to be users.
     pub allow_anonymous: bool,
     /// What an acknowledgement to its clients promises; `None`: what the file says for all.
     pub durability: Option<Durability>,
@@ -167,11 +167,20 @@ impl Word for Kind {
     }
 }
 
+/// What the rest of the file says that listeners have to fit to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FromAll {
+    /// Whether there is somebody who can log in.
+    pub(super) has_users: bool,
+    /// What an acknowledgement promises, where a listener does not say otherwise.
+    pub(super) durability: Durability,
+}
+
 /// The listeners of the file. The problems are told in the tables, which are finished.
 pub(super) fn from_file(
     tables: Vec<Table<'_>>,
     section: &SnSettings,
-    durability: Durability,
+    from_all: FromAll,
     problems: &mut Vec<Problem>,
 ) -> Vec<Listener> {
     let mut listeners: Vec<Listener> = Vec::new();
@@ -183,8 +192,8 @@ pub(super) fn from_file(
         }
         let keys = ListenerKeys::read(&mut table);
         let bind = keys.bind.clone();
-        check_durability(&mut table, keys.durability.as_ref(), durability);
-        for listener in read(&mut table, keys, section) {
+        check_durability(&mut table, keys.durability.as_ref(), from_all.durability);
+        for listener in read(&mut table, keys, section, from_all.has_users) {
             let at = bind.as_ref().map_or(0, |bind| bind.at);
             match twin(&listeners, &listener) {
                 Some(index) => table.wrong(
@@ -212,13 +221,21 @@ fn twin(listeners: &[Listener], new: &Listener) -> Option<usize> {
 }
 
 /// What one `[[listener]]` means: a listener for each of its addresses.
-fn read(table: &mut Table<'_>, keys: ListenerKeys, section: &SnSettings) -> Vec<Listener> {
+fn read(
+    table: &mut Table<'_>,
+    keys: ListenerKeys,
+    section: &SnSettings,
+    has_users: bool,
+) -> Vec<Listener> {
     let kind = table.require("kind", keys.kind, "write kind = \"mqtt\", \"mqtt-sn\" or \"ws\"");
     let bind =
         table.require("bind", keys.bind, "write bind = \"127.0.0.1:1883\" or another address");
     let (Some(kind), Some(bind)) = (kind, bind) else { return Vec::new() };
-    check_anonymous(table, &bind, keys.allow_anonymous.as_ref());
     let kind = kind.value;
+    let has_log_in = has_users && kind != Kind::MqttSn;
+    let allowed = keys.allow_anonymous.as_ref();
+    check_anonymous(table, kind, &bind, allowed, has_log_in);
+    let allow_anonymous = allowed.is_none_or(|allowed| allowed.value);
     for other in [Kind::MqttSn, Kind::Ws].into_iter().filter(|other| *other != kind) {
         for key in other.own_keys() {
             if let Some(at) = table.given(key) {
@@ -246,22 +263,47 @@ fn read(table: &mut Table<'_>, keys: ListenerKeys, section: &SnSettings) -> Vec<
     let sockets = bind.value.sockets.into_iter();
     let listener = |socket| {
         let kind_settings = settings(&socket);
-        Listener { kind: kind_settings, durability, ..Listener::new(kind, socket, section) }
+        let common = Listener::new(kind, socket, section);
+        Listener { kind: kind_settings, allow_anonymous, durability, ..common }
     };
     sockets.map(listener).collect()
 }
 
-/// A listener beyond loopback serves whoever can reach it, so the file must say that on it.
-fn check_anonymous(table: &mut Table<'_>, bind: &At<BindAddress>, allowed: Option<&At<bool>>) {
-    if is_open(&bind.value) {
-        if !allowed.is_some_and(|allowed| allowed.value) {
-            let right = "write allow_anonymous = true under this [[listener]] to serve everybody \
-                         who can reach it";
+/// A listener beyond loopback serves whoever can reach it, or users only: the file must say which
+/// on it. Users only needs users, and a protocol that has them.
+fn check_anonymous(
+    table: &mut Table<'_>,
+    kind: Kind,
+    bind: &At<BindAddress>,
+    allowed: Option<&At<bool>>,
+    has_log_in: bool,
+) {
+    const EVERYBODY: &str = "write allow_anonymous = true under this [[listener]] to serve \
+                             everybody who can reach it";
+    match allowed {
+        Some(At { value: true, .. }) => {}
+        Some(At { value: false, .. }) if has_log_in => {}
+        Some(At { value: false, at }) => {
+            let (what, users) = match kind {
+                Kind::MqttSn => ("false would serve nobody: MQTT-SN has no user names", ""),
+                Kind::Mqtt | Kind::Ws => {
+                    ("false would serve nobody: there is no [[user]]", "add a [[user]], or ")
+                }
+            };
+            let right = if is_open(&bind.value) {
+                format!("{users}{EVERYBODY}")
+            } else {
+                format!("{users}leave it out: only this machine can connect")
+            };
+            table.wrong(*at, "allow_anonymous", what, right);
+        }
+        None if is_open(&bind.value) => {
+            let users = "write allow_anonymous = false under this [[listener]] to serve users \
+                         only, or ";
+            let right = format!("{}{EVERYBODY}", if has_log_in { users } else { "" });
             table.wrong(bind.at, "bind", open_text(&bind.value), right);
         }
-    } else if let Some(At { value: false, at }) = allowed {
-        let what = "false would serve nobody: this version has no log-in";
-        table.wrong(*at, "allow_anonymous", what, "leave it out: only this machine can connect");
+        None => {}
     }
 }
 
@@ -281,7 +323,7 @@ fn is_open(bind: &BindAddress) -> bool {
 }
 
 fn open_text(bind: &BindAddress) -> String {
-    format!("{bind} can be reached from other machines, and clients have no log-in")
+    format!("{bind} can be reached from other machines, and nothing says who may come in")
 }
 
 fn check_groups(table: &mut Table<'_>, bind: &BindAddress, groups: &[At<Group>]) {

@@ -43,7 +43,8 @@ settings! {
         /// with port 0 the system chooses a free one. The interface of a link-local address is
         /// given by name or number.
         bind: Option<At<BindAddress>> = None => "required";
-        /// Clients are served without a log-in. A listener beyond loopback is refused without it.
+        /// Clients are served without a log-in. With `false`, which needs a `[[user]]` and is not
+        /// for `mqtt-sn`, a client has to name one; else those that name nobody are served, too.
         allow_anonymous: Option<At<bool>> = None => "`true` on loopback, else it must be written";
         /// What an acknowledgement to clients of this listener promises. With `"memory"` it does
         /// not wait for the disk, and what it is for is written all the same.

@@ -176,7 +176,7 @@ fn every_problem_is_told_at_once() {
          retry-ms = 10\nretry_max = \"4\"\n[limits]\nsessions = 0\n",
         &[
             "gw.toml:3:8: listener.bind: 0.0.0.0:1883 can be reached from other machines, and \
-             clients have no log-in",
+             nothing says who may come in",
             "write allow_anonymous = true under this [[listener]] to serve everybody who can \
              reach it",
             "gw.toml:6:14: mqtt_sn.gateway_id: 256 is out of bounds",

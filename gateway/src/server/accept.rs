@@ -99,11 +99,13 @@ impl Server {
             return;
         }
         self.make_room(now, peer);
-        let Listener { ws, durability, .. } = &self.listeners[listener];
+        let Listener { ws, durability, allow_anonymous, .. } = &self.listeners[listener];
+        let (durability, allow_anonymous) = (*durability, *allow_anonymous);
         let ws = ws.as_ref().map(|policy| Box::new(WebSocket::new(Arc::clone(policy))));
-        let key = self.links.insert(stream, peer, ws, *durability, now.mono);
+        let key = self.links.insert(stream, peer, ws, now.mono);
         let token = token::token(Place::Link(key));
         let link = self.links.get_mut(key).expect("just inserted");
+        (link.allow_anonymous, link.durability) = (allow_anonymous, durability);
         if let Err(error) =
             self.poll.registry().register(&mut link.stream, token, Interest::READABLE)
         {

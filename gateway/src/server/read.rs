@@ -211,7 +211,8 @@ impl Server {
             if used > 0 && (allowance.is_spent(broker, traffic) || broker.take_crowded()) {
                 return Heard { used, is_all: false };
             }
-            let TcpLink { conn, out, credit, peer, durability, .. } = link;
+            let TcpLink { conn, out, credit, peer, allow_anonymous, durability, .. } = link;
+            users.set_anonymous(*allow_anonymous);
             let gate = Gate { authenticator: users, now: now.mono };
             let waiting = out.len();
             let mut out = out.writer(blocks);

@@ -148,8 +148,9 @@ fn bind_tcp(
         .register(&mut port, token, Interest::READABLE)
         .map_err(|error| machine(&error))?;
     info!(address = %port.address(), "{name}");
-    let durability = settings::durability(listener);
-    Ok(Some(Listener { port, ws, durability, is_ready: true, retry_at: None }))
+    let (durability, allow_anonymous) = (settings::durability(listener), listener.allow_anonymous);
+    let is_ready = true;
+    Ok(Some(Listener { port, ws, durability, allow_anonymous, is_ready, retry_at: None }))
 }
 
 fn bind_udp(

@@ -39,6 +39,8 @@ pub(super) struct TcpLink {
     /// What its answers wait for.
     pub(super) durability: Durability,
     pub(super) conn: ServerConn,
+    /// Whether the listener serves clients that do not say who they are.
+    pub(super) allow_anonymous: bool,
     /// What was read and not heard yet: the beginning of a packet, or packets that a turn had no
     /// time for.
     pub(super) inbox: Vec<u8>,
@@ -141,7 +143,6 @@ impl Links {
         stream: TcpStream,
         peer: SocketAddr,
         ws: Option<Box<WebSocket>>,
-        durability: Durability,
         now: Instant,
     ) -> Key<TcpLink> {
         let key = self.arena.insert(TcpLink {
@@ -149,8 +150,9 @@ impl Links {
             peer,
             accepted_at: now,
             ws,
-            durability,
+            durability: Durability::Gated,
             conn: ServerConn::new(),
+            allow_anonymous: false,
             inbox: Vec::new(),
             has_unheard: false,
             out: OutBuf::default(),

@@ -407,7 +407,7 @@ fn nothing_comes_between_the_will_requests_and_connack() {
          < 03 05 00
          < 09 0A 00 01 {r} 'a/x'
          > 07 0B 00 01 {r} 00
-         < 08 0C 20 00 01 {m} '1'
+         < 08 0C A0 00 01 {m} '1'
          > 07 0D 00 01 {m} 00
          < 08 0C 20 00 01 {n} '2'
          > 07 0D 00 01 {n} 00

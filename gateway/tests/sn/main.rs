@@ -2,6 +2,7 @@
 
 mod acknowledgements;
 mod answer_table;
+mod bounds;
 mod connecting;
 mod delivering;
 mod devices;

@@ -92,6 +92,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_set_twice_is_set() {
+        let flags = Flags::from_octet(0xFF);
+        let again = flags.with(Flags::DUP, true).with_qos(QoS::AtLeastOnce);
+        assert_eq!(again.with_topic_id_type(TopicIdType::Short).octet(), 0xFF);
+    }
+
+    #[test]
     fn each_bit_is_read_alone() {
         let flags = Flags::from_octet(0xD5);
         assert!(flags.has(Flags::DUP) && flags.has(Flags::RETAIN) && flags.has(0x04));

@@ -12,13 +12,12 @@ fn a_listener_beyond_loopback_needs_a_word() {
             let refusal = [
                 &format!(
                     "gw.toml:3:8: listener.bind: {bind} can be reached from other machines, and \
-                     clients have no log-in"
+                     nothing says who may come in"
                 ),
                 "write allow_anonymous = true under this [[listener]] to serve everybody who can \
                  reach it",
             ];
             check(&text, &refusal);
-            check(&format!("{text}allow_anonymous = false"), &refusal);
             let config = good(&format!("{text}allow_anonymous = true"));
             assert_eq!(listeners(&config), [format!("{kind} {bind}")]);
             assert!(config.listeners[0].allow_anonymous);
@@ -27,14 +26,52 @@ fn a_listener_beyond_loopback_needs_a_word() {
     for bind in ["127.0.0.1:0", "127.1.2.3:1883", "[::1]:1883", "[::ffff:127.0.0.1]:1"] {
         good(&format!("[[listener]]\nkind = \"mqtt\"\nbind = \"{bind}\"\n"));
     }
+}
+
+/// `allow_anonymous = false` is for listeners whose clients can name a user.
+#[test]
+fn a_listener_for_users_only_needs_users() {
+    let listener = |kind: &str, bind: &str, rest: &str| {
+        format!("[[listener]]\nkind = \"{kind}\"\nbind = \"{bind}\"\n{rest}")
+    };
+    let only_users = "allow_anonymous = false\n";
+    let user = "[[user]]\nname = \"u\"\npassword = \"p\"\n";
+    let nobody = "gw.toml:4:19: listener.allow_anonymous: false would serve nobody: ";
     check(
-        "[[listener]]\nkind = \"mqtt\"\nbind = \"1883\"\nallow_anonymous = false",
+        &listener("mqtt", "1883", only_users),
         &[
-            "gw.toml:4:19: listener.allow_anonymous: false would serve nobody: this version has no \
-         log-in",
+            &format!("{nobody}there is no [[user]]"),
+            "add a [[user]], or leave it out: only this machine can connect",
+        ],
+    );
+    check(
+        &listener("ws", "0.0.0.0:1884", only_users),
+        &[
+            &format!("{nobody}there is no [[user]]"),
+            "add a [[user]], or write allow_anonymous = true under this [[listener]] to serve \
+             everybody who can reach it",
+        ],
+    );
+    check(
+        &listener("mqtt-sn", "1883", &format!("{only_users}{user}")),
+        &[
+            &format!("{nobody}MQTT-SN has no user names"),
             "leave it out: only this machine can connect",
         ],
     );
+    check(
+        &listener("mqtt", "0.0.0.0:1883", user),
+        &[
+            "gw.toml:3:8: listener.bind: 0.0.0.0:1883 can be reached from other machines, and \
+             nothing says who may come in",
+            "write allow_anonymous = false under this [[listener]] to serve users only, or write \
+             allow_anonymous = true under this [[listener]] to serve everybody who can reach it",
+        ],
+    );
+    for (kind, bind) in [("mqtt", "0.0.0.0:1883"), ("ws", "[::]:80"), ("mqtt", "127.0.0.1:0")] {
+        let config = good(&listener(kind, bind, &format!("{only_users}{user}")));
+        assert!(!config.listeners[0].allow_anonymous);
+    }
 }
 
 #[test]
@@ -268,11 +305,11 @@ fn the_command_line_alone_opens_nothing_to_other_machines() {
         |text, words: &[&str]| apply(text, words).expect_err("it must be refused").to_string();
     assert_eq!(
         refused("", &["--mqtt", "0.0.0.0:1883", "--mqtt-sn", "[::]:1883"]),
-        "command line: --mqtt: 0.0.0.0:1883 can be reached from other machines, and clients have \
-         no log-in\n    put a [[listener]] with kind = \"mqtt\", bind = \"0.0.0.0:1883\" and \
+        "command line: --mqtt: 0.0.0.0:1883 can be reached from other machines, and nothing says \
+         who may come in\n    put a [[listener]] with kind = \"mqtt\", bind = \"0.0.0.0:1883\" and \
          allow_anonymous = true into a file and start with --config FILE\n\
-         command line: --mqtt-sn: [::]:1883 can be reached from other machines, and clients have \
-         no log-in\n    put a [[listener]] with kind = \"mqtt-sn\", bind = \"[::]:1883\" and \
+         command line: --mqtt-sn: [::]:1883 can be reached from other machines, and nothing says \
+         who may come in\n    put a [[listener]] with kind = \"mqtt-sn\", bind = \"[::]:1883\" and \
          allow_anonymous = true into a file and start with --config FILE"
     );
     let file = "[[listener]]\nkind = \"mqtt-sn\"\nbind = \"0.0.0.0:1883\"\nmulticast_ttl = 9\n\

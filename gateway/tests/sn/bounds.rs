@@ -1,0 +1,79 @@
+//! What anybody can begin is bounded, and who comes after the bound is told so.
+
+use mqtt_sn_gw::sn::Settings;
+
+use crate::farm::{A, F, Farm, settings};
+
+fn address(n: usize) -> String {
+    format!("192.0.2.1:{}", 2_000 + n)
+}
+
+/// A CONNECT with the Will flag, clean, of the client `dNNN`.
+fn connect_with_will(n: usize) -> String {
+    format!("> 0A 04 0C 01 00 3C 'd{n:03}'\n")
+}
+
+/// SN-047: a gateway that has no room says congestion. Those that wait for nobody have room of
+/// their own.
+#[test]
+fn sn_047_unfinished_connects_are_bounded() {
+    let mut farm = Farm::with(Settings { handshakes_max: 3, ..settings() });
+    for n in 0..3 {
+        farm.play(&address(n), &format!("{}< 02 06", connect_with_will(n)));
+    }
+    farm.play(&address(3), &format!("{}< 03 05 01", connect_with_will(3)));
+    assert_eq!(farm.gateway.stats().handshakes_refused, 1);
+    farm.play(A, "> 0A 04 04 01 00 3C 'dev1'\n< 03 05 00");
+    // One that began may begin again, and one that is done makes room.
+    farm.play(&address(0), &format!("{}< 02 06", connect_with_will(0)));
+    farm.play(&address(0), "> 05 07 00 'w/'\n< 02 08\n> 04 09 'go'\n< 03 05 00");
+    farm.play(&address(3), &format!("{}< 02 06", connect_with_will(3)));
+    // So does one that nobody finished in time.
+    farm.pass(61_000);
+    for n in 4..7 {
+        farm.play(&address(n), &format!("{}< 02 06", connect_with_will(n)));
+    }
+}
+
+/// The same for the octets of their wills: 4 MiB for all together.
+#[test]
+fn wills_of_unfinished_connects_are_bounded_together() {
+    let mut farm = Farm::new();
+    // Long form: 4 octets of head, flags, and the name.
+    let name = [b'w'; 60_000];
+    let mut will_topic = vec![0x01, 0xEA, 0x65, 0x07, 0x00];
+    will_topic.extend_from_slice(&name);
+    let mut wills = 0;
+    let refused = (0..100).find(|n| {
+        farm.play(&address(*n), &format!("{}< 02 06", connect_with_will(*n)));
+        farm.send(&address(*n), &will_topic);
+        let answer = farm.received(&address(*n));
+        wills += usize::from(answer == ["02 08"]);
+        answer == ["03 05 01"]
+    });
+    assert_eq!(refused, Some(wills));
+    assert!((60..70).contains(&wills), "{wills} wills of 60,000 octets in 4 MiB");
+    // Nobody else has to wait for them.
+    farm.play(A, "> 0A 04 04 01 00 3C 'dev1'\n< 03 05 00");
+    farm.pass(61_000);
+    farm.play(&address(99), &format!("{}< 02 06", connect_with_will(99)));
+    farm.send(&address(99), &will_topic);
+    assert_eq!(farm.received(&address(99)), ["02 08"]);
+}
+
+/// A forwarder can invent nodes without end; those that are served go on.
+#[test]
+fn nodes_behind_a_forwarder_are_bounded() {
+    let mut farm = Farm::with(Settings { nodes_per_forwarder: 2, ..settings() });
+    for node in ["N1", "N2"] {
+        let connect = format!(
+            "> 05 FE 00 '{node}' 0A 04 04 01 00 3C 'dv{node}'\n< 05 FE 00 '{node}' 03 05 00"
+        );
+        farm.play(F, &connect);
+    }
+    farm.say(F, "05 FE 00 'N3' 0A 04 04 01 00 3C 'dev3'");
+    assert!(farm.received(F).is_empty());
+    assert_eq!(farm.gateway.stats().forwarder_refused, 1);
+    farm.play(F, "> 05 FE 00 'N1' 02 18\n< 05 FE 00 'N1' 02 18");
+    farm.play(F, "> 05 FE 00 'N3' 0A 04 04 01 00 3C 'dev3'\n< 05 FE 00 'N3' 03 05 00");
+}
