@@ -92,6 +92,23 @@ impl Backlog {
     }
 }
 
+/// Cuts changes between two of them into pieces of at most so many octets, or of one change.
+pub(super) fn pieces(mut changes: &[u8], bytes_max: usize) -> impl Iterator<Item = &[u8]> {
+    core::iter::from_fn(move || {
+        let mut len = 0;
+        for op in Ops::new(changes) {
+            let size = op.expect("our own journal").size();
+            if len > 0 && len + size > bytes_max {
+                break;
+            }
+            len += size;
+        }
+        let (piece, rest) = changes.split_at(len);
+        changes = rest;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,6 +147,16 @@ mod tests {
         assert_eq!(backlog.changes(), left);
         assert!(backlog.is_gain(stored));
         assert!(!backlog.is_gain(|key| stored(key).map(|_| left.len() as u64 / 3)));
+    }
+
+    #[test]
+    fn pieces_end_between_two_changes() {
+        let changes = [put(1, b"x"), delete(2), put(3, &[7; 100]), delete(4)].concat();
+        let lens = |max| pieces(&changes, max).map(<[u8]>::len).collect::<Vec<_>>();
+        assert_eq!(lens(1_000), [149]);
+        assert_eq!(lens(30), [25, 112, 12]);
+        assert_eq!(lens(1), [13, 12, 112, 12]);
+        assert_eq!(pieces(&[], 10).count(), 0);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use broker_core::api::Lsn;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
 use tracing::{info, warn};
 
-use super::backlog::Backlog;
+use super::backlog::{self, Backlog};
 use super::disk::Disk;
 use super::log::Log;
 use super::reserve;
@@ -20,6 +20,9 @@ const BATCHES_MAX: usize = 64;
 
 /// Octets that share one sync: what a slow disk writes in some 100 ms.
 const SHARED_SYNC_BYTES: usize = 8 << 20;
+
+/// Octets of what waited for the disk that become one frame: places in a file have 32 bits.
+const FRAME_BYTES_MAX: usize = 1 << 30;
 
 /// Buffers larger than this are not used again.
 const BUFFER_KEPT_BYTES: usize = 1 << 20;
@@ -344,7 +347,9 @@ impl<D: Disk, W: Fn(), C: Fn(&io::Error)> Writer<D, W, C> {
         self.sync()?;
         let changes = backlog.changes();
         if !changes.is_empty() {
-            self.log.append(changes)?;
+            for piece in backlog::pieces(changes, FRAME_BYTES_MAX) {
+                self.log.append(piece)?;
+            }
             self.shared.changed_bytes.fetch_add(changes.len() as u64, Ordering::Relaxed);
             self.sync()?;
         }
