@@ -168,8 +168,20 @@ pub struct Connect<'a> {
     pub credit: Credit,
     /// Bounds of the session's queue, chosen by the dialect.
     pub queue: QueueLimits,
+    /// What the answers on this link wait for. With [`Durability::Memory`] they leave at once
+    /// also where the broker's are gated; what they are for is recorded all the same.
+    pub durability: Durability,
     /// Properties of the request.
     pub properties: Properties<'a>,
+}
+
+/// What an acknowledgement waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Nothing.
+    Memory,
+    /// [`Broker::committed`](crate::Broker::committed) with a number that covers what it promises.
+    Gated,
 }
 
 /// What a CONNECT says about the will.

@@ -6,6 +6,7 @@
 mod connect;
 mod deliver;
 mod expire;
+mod gate;
 mod line;
 mod output;
 mod publish;
@@ -19,7 +20,7 @@ mod will;
 
 use std::collections::VecDeque;
 
-use crate::api::{Credit, Flow, Incoming, LinkId, Lsn, Output, PacketId};
+use crate::api::{Credit, Flow, Incoming, LinkId, Output, PacketId};
 use crate::hash::{self, HashMap};
 use crate::key::{Arena, Key};
 use crate::limits::{BrokerConfig, Durability};
@@ -38,6 +39,7 @@ pub use restore::{RestoreError, RestoreReport};
 
 use deliver::Lent;
 use expire::Timer;
+use gate::Gate;
 use line::Line;
 use output::Control;
 use record::Recorder;
@@ -76,17 +78,11 @@ pub struct Broker {
     /// Memory in use outside the core, as reported.
     external_memory: u64,
 
-    /// Durable changes, and up to where they are durable.
+    /// Durable changes, and what waits for them to be durable.
     recorder: Recorder,
-    /// See [`Broker::set_refusing`].
-    is_refusing: bool,
+    gate: Gate,
     /// Set while records come back.
     restoring: Option<Box<Restoring>>,
-    committed: Lsn,
-    /// Messages in flight whose next step waits for `committed`, in the order of that.
-    held: VecDeque<(Lsn, Key<Session>, PacketId)>,
-    /// Answers that wait for `committed`, in the order of what they wait for.
-    gate: VecDeque<(Lsn, Control)>,
     /// Answers that may leave.
     control: VecDeque<Control>,
     /// The one that was lent last.
@@ -140,11 +136,8 @@ impl Broker {
             connected_max: 0,
             external_memory: 0,
             recorder: Recorder::new(config.durability == Durability::Gated),
-            is_refusing: false,
+            gate: Gate::new(),
             restoring: None,
-            committed: Lsn(0),
-            held: VecDeque::new(),
-            gate: VecDeque::new(),
             control: VecDeque::new(),
             lent_control: None,
             lent: Lent::default(),
@@ -275,40 +268,6 @@ impl Broker {
         }
     }
 
-    /// Changes up to this number are durable: answers that waited for them may leave.
-    pub fn committed(&mut self, upto: Lsn) {
-        self.committed = self.committed.max(upto);
-        while self.gate.front().is_some_and(|(lsn, _)| *lsn <= self.committed) {
-            let (_, control) = self.gate.pop_front().expect("there is a front");
-            self.control.push_back(control);
-        }
-        while self.held.front().is_some_and(|(lsn, ..)| *lsn <= self.committed) {
-            let (_, key, id) = self.held.pop_front().expect("there is a front");
-            if let Some(session) = self.sessions.get_mut(key) {
-                session.window.let_go(id);
-                self.make_ready(key);
-            }
-        }
-    }
-
-    /// Something that is kept beside the broker has changed, and is stored with the changes of this
-    /// turn: answers from here on wait for it, too.
-    pub const fn note_change(&mut self) {
-        self.recorder.note_change();
-    }
-
-    /// Says whether nothing can be made durable at present. Publications of QoS 1 and 2 are refused
-    /// as long as that lasts, with [`ReasonCode::QuotaExceeded`](crate::reason::ReasonCode), if the
-    /// client can be told; others are not acknowledged, as always before they are durable.
-    pub const fn set_refusing(&mut self, is_refusing: bool) {
-        self.is_refusing = is_refusing;
-    }
-
-    /// The number of the latest durable change.
-    pub const fn lsn(&self) -> Lsn {
-        self.recorder.lsn()
-    }
-
     /// Does what is due at `now`. Does a bounded amount of work; if more is due, the next
     /// [`Broker::next_timeout`] says so.
     pub fn handle_timeout(&mut self, now: Now) {
@@ -391,6 +350,7 @@ impl Broker {
             messages: self.messages.len(),
             message_bytes: self.messages.bytes(),
             queued: self.queued,
+            answers_waiting: self.gate.len(),
             memory_bytes: self.memory(),
         }
     }
@@ -410,33 +370,13 @@ impl Broker {
             + self.retained.memory()
             + self.queued * size_of::<Queued>() as u64
             + self.wills.memory()
+            + self.gate.memory()
             + self.external_memory
     }
 
     /// Whether all memory is in use: what would take more of it is refused.
     pub fn is_out_of_memory(&self) -> bool {
         self.memory() > self.config.limits.memory_bytes
-    }
-
-    /// Whether durable changes were made that are not durable yet.
-    fn is_uncommitted(&self) -> bool {
-        self.recorder.lsn() > self.committed
-    }
-
-    /// The next step of a message in flight waits until all changes so far are durable.
-    fn hold(&mut self, key: Key<Session>, id: PacketId) {
-        self.session(key).window.hold(id);
-        self.held.push_back((self.recorder.lsn(), key, id));
-    }
-
-    /// Queues an answer that promises what has been changed so far. In MQTT these leave in the
-    /// order of their requests, so all of them wait for the latest change.
-    fn answer(&mut self, control: Control) {
-        if self.is_uncommitted() {
-            self.gate.push_back((self.recorder.lsn(), control));
-        } else {
-            self.control.push_back(control);
-        }
     }
 
     fn session(&mut self, key: Key<Session>) -> &mut Session {

@@ -64,6 +64,7 @@
 //!     password: None,
 //!     credit: Credit::Window(20),
 //!     queue,
+//!     durability: Durability::Memory,
 //!     properties: Properties::EMPTY,
 //! }));
 //! let filter = TopicFilter::new("+/temperature")?;

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+pub use crate::api::Durability;
 use crate::share::ShareStrategies;
 
 /// How the broker is set up. Everything that would otherwise be asked of the machine is here.
@@ -9,7 +10,8 @@ use crate::share::ShareStrategies;
 pub struct BrokerConfig {
     /// What it holds at most.
     pub limits: Limits,
-    /// What an acknowledgement waits for.
+    /// What an acknowledgement waits for. With [`Durability::Memory`] nothing is recorded: state
+    /// lives in memory and is gone with the process.
     pub durability: Durability,
     /// Whether a payload that says it is text has to be UTF-8.
     pub validate_payload_format: bool,
@@ -21,15 +23,6 @@ pub struct BrokerConfig {
     pub version: String,
     /// Seeds hashers and assigned client identifiers.
     pub seed: u64,
-}
-
-/// What an acknowledgement waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// Nothing: state lives in memory and is gone with the process.
-    Memory,
-    /// [`Broker::committed`](crate::Broker::committed) with a number that covers what it promises.
-    Gated,
 }
 
 /// Bounds; what happens at each is said with it.

@@ -13,7 +13,7 @@ pub(crate) use received::ReceivedIds;
 
 use core::time::Duration;
 
-use crate::api::{Credit, Dialect, LinkId, QoS, QueueLimits, SubscriptionOptions};
+use crate::api::{Credit, Dialect, Durability, LinkId, Lsn, QoS, QueueLimits, SubscriptionOptions};
 use crate::limits::REPLAY_AHEAD;
 use crate::message::MessageStore;
 use crate::record::NO_SESSION;
@@ -77,6 +77,10 @@ pub(crate) struct Link {
     pub(crate) last_seen: Instant,
     /// Whether the will is published when another link takes the session over.
     pub(crate) will_on_takeover: bool,
+    /// What its answers wait for.
+    pub(crate) durability: Durability,
+    /// What the last of its answers that had to wait waited for.
+    pub(crate) last_answer: Lsn,
 }
 
 impl Link {
@@ -239,10 +243,11 @@ mod tests {
     use super::*;
 
     /// A hundred thousand sessions are to fit into a few dozen MiB. What its records
-    /// need, when its link ended and the number of what was sent last among it, is 24 octets.
+    /// need, when its link ended and the number of what was sent last among it, is 24 octets, and
+    /// what its last answer waits for 8.
     #[test]
     fn an_idle_session_is_small() {
         let size = size_of::<Session>();
-        assert!(size <= 368, "{size} octets");
+        assert!(size <= 376, "{size} octets");
     }
 }

@@ -44,6 +44,8 @@ pub struct Stats {
     pub publish_refused_memory: u64,
     /// Publications refused because nothing can be made durable.
     pub publish_refused_store: u64,
+    /// Links that were closed as their answers could not wait for the disk any longer.
+    pub cut_off_store: u64,
     /// Retained messages whose time was up.
     pub retained_expired: u64,
     /// Retained messages that were delivered and not retained, because a bound was reached.
@@ -135,6 +137,8 @@ pub struct Usage {
     pub message_bytes: u64,
     /// Messages that wait in the queues of all sessions.
     pub queued: u64,
+    /// Answers that wait until what they promise is durable.
+    pub answers_waiting: usize,
     /// An estimate of all memory held, in octets.
     pub memory_bytes: u64,
 }

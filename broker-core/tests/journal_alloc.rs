@@ -68,6 +68,7 @@ fn connect(broker: &mut Broker, link: LinkId, client_id: &str) {
         password: None,
         credit: Credit::Window(20),
         queue,
+        durability: Durability::Gated,
         properties: Properties::EMPTY,
     };
     broker.handle(Now::default(), link, Incoming::Connect(connect));

@@ -35,7 +35,7 @@ pub(crate) use self::reference::limits_help;
 pub use self::sections::{
     Limits, LogFormat, LogLevel, LogSettings, QueueOverflow, SnSettings, SysSettings, WakeRebind,
 };
-pub use self::storage::{Durability, Storage};
+pub use self::storage::{Durability, OnDiskFull, Storage};
 pub use self::topics::PredefinedTopic;
 pub use self::users::{UserSecret, UserSettings};
 pub use crate::sn::Network;
@@ -58,8 +58,10 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// The folder for what outlives the process, if one was named.
     pub data_dir: Option<PathBuf>,
-    /// What an acknowledgement promises.
+    /// What an acknowledgement promises, where its listener does not say otherwise.
     pub durability: Durability,
+    /// What becomes of acknowledgements while the disk takes nothing.
+    pub on_disk_full: OnDiskFull,
     /// Whether the listeners were named on the command line.
     pub is_trial: bool,
     /// Whether what can be read of a damaged store is to be used.
@@ -167,7 +169,7 @@ impl Config {
     /// What the file says. The listeners are those of the file, perhaps none.
     fn read(root: &mut Table<'_>, base: &Path, problems: &mut Vec<Problem>) -> Self {
         let mut notes = Vec::new();
-        let RootKeys { data_dir: folder, durability } = RootKeys::read(root);
+        let RootKeys { data_dir: folder, durability, on_disk_full } = RootKeys::read(root);
         let data_dir = folder.map(|folder| data_dir(root, base, folder));
 
         let mut table = root.table("limits", "limits");
@@ -194,8 +196,8 @@ impl Config {
 
         let tables = root.tables("listener", "listener");
         let user_tables = root.tables("user", "user");
-        let has_users = !user_tables.is_empty();
-        let listeners = listener::from_file(tables, &mqtt_sn, has_users, problems);
+        let from_all = listener::FromAll { has_users: !user_tables.is_empty(), durability };
+        let listeners = listener::from_file(tables, &mqtt_sn, from_all, problems);
         if let Some(place) = advertise
             && !listeners.iter().any(Listener::has_group)
         {
@@ -214,6 +216,7 @@ impl Config {
             file: None,
             data_dir,
             durability,
+            on_disk_full,
             is_trial: false,
             recover: false,
             listeners,

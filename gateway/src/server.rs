@@ -35,6 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker_core::Broker;
+use broker_core::api::Durability;
 use broker_core::key::Key;
 use broker_core::mqtt;
 use broker_core::time::{Instant, Now};
@@ -111,6 +112,8 @@ struct Listener {
     port: TcpListenerPort,
     /// Who may come, where MQTT is spoken over WebSocket.
     ws: Option<Arc<ws::Policy>>,
+    /// What the answers to its clients wait for.
+    durability: Durability,
     /// Whether clients are served that do not say who they are.
     allow_anonymous: bool,
     is_ready: bool,

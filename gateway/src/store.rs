@@ -11,18 +11,23 @@
 //! | `log` | appending, syncing, compaction, the index of what lives |
 //! | `open` | from files to a log; what is torn, what is damaged |
 //! | `data_dir` | the folder: locked, opened, set aside if damaged |
+//! | `backlog` | what waits for a disk that takes nothing |
+//! | `reserve` | room that is kept for a full disk |
 //! | `thread` | one sync for all that waits |
 //! | `tool` | the command `store` |
 
+mod backlog;
 mod data_dir;
 pub mod disk;
 mod frame;
 mod log;
 mod open;
+mod reserve;
 mod thread;
 pub mod tool;
 
 pub use data_dir::{DataDir, DataDirError, Opened};
 pub use log::{Log, LogConfig};
 pub use open::{Found, OpenError, open, salvage};
+pub use reserve::{RESERVE_BYTES, take as take_reserve};
 pub use thread::{Health, Store, StoreStats};

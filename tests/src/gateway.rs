@@ -11,6 +11,7 @@
 //! killed by its id when the value is dropped; if the test is failing then, its log is printed.
 
 use std::env;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
@@ -110,6 +111,7 @@ pub struct Builder {
     limits: String,
     rest: String,
     args: Vec<String>,
+    env: Vec<(String, OsString)>,
     descriptors: Option<u32>,
 }
 
@@ -170,6 +172,12 @@ impl Builder {
         self
     }
 
+    /// A variable of its environment.
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.env.push((name.to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
     /// Lets the process have no more than so many file descriptors.
     pub fn descriptors(mut self, max: u32) -> Self {
         self.descriptors = Some(max);
@@ -224,6 +232,7 @@ impl Builder {
             }
         };
         command.current_dir(dir).arg("--config").arg(CONFIG_FILE).args(&self.args);
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         let process = Process::spawn("mqtt-sn-gw", &mut command);
         match process.next_line(PATIENCE) {
             Ok(line) => match Ready::parse(&line) {

@@ -9,7 +9,9 @@ use super::Broker;
 use super::expire::Timer;
 use super::output::{Answer, Control};
 use super::route::is_in_format;
-use crate::api::{Connect, ConnectWill, Credit, Dialect, Disconnect, LinkId, Will};
+use crate::api::{
+    Connect, ConnectWill, Credit, Dialect, Disconnect, Durability, LinkId, Lsn, Will,
+};
 use crate::key::Key;
 use crate::reason::ReasonCode;
 use crate::record::NO_SESSION;
@@ -65,6 +67,8 @@ impl Broker {
             keep_alive_timer: None,
             last_seen: now.mono,
             will_on_takeover,
+            durability: Durability::Gated,
+            last_answer: Lsn(0),
         });
         self.by_link.insert(link, key);
         self.connected_max = self.connected_max.max(self.by_link.len());
@@ -83,6 +87,9 @@ impl Broker {
             return;
         }
         let existing = self.by_client_id.get(connect.client_id).copied();
+        let kept = existing.map(|key| self.session(key));
+        let kept = kept.filter(|session| session.number != NO_SESSION);
+        let kept_expiry_s = kept.map(|session| session.expiry_s);
         if let Err(reason) = self.admit(&connect, existing) {
             self.refuse(link, reason);
             return;
@@ -95,12 +102,17 @@ impl Broker {
         };
         self.attach(key, link, &connect);
         self.stats.connects += 1;
+        let is_refusing = self.gate.is_refusing();
         let session = self.session(key);
         let session_expiry_s = session.expiry_s;
-        // A session that ends with its link promises nothing: its client is let in also while the
-        // disk takes nothing. No other answer is due on a new link.
+        let is_kept = kept_expiry_s.is_some() || session.number != NO_SESSION;
+        let is_same = resumed.is_some() && kept_expiry_s == Some(session_expiry_s);
+        // A session that ends with its link promises nothing but its will. While the disk refuses
+        // that is not worth the wait, and who comes back to a session that is kept as it was is let
+        // in as well: to take its messages, which may be what fills the disk. No other answer is
+        // due on a new link.
         let is_promise =
-            existing.is_some() || session.number != NO_SESSION || session.will.is_some();
+            if is_refusing { is_kept && !is_same } else { is_kept || session.will.is_some() };
         let control = Control::Send {
             link,
             packet: Answer::ConnAck {
@@ -113,7 +125,7 @@ impl Broker {
             },
         };
         if is_promise {
-            self.answer(control);
+            self.answer(key, control);
         } else {
             self.control.push_back(control);
         }
@@ -137,8 +149,16 @@ impl Broker {
             let expiry_s = self.cut_expiry(expiry_s);
             self.session(key).expiry_s = expiry_s;
         }
-        // Behind the answers that still wait, and before the end of the session.
-        self.answer(Control::Close { link, reason: ReasonCode::Success });
+        let close = Control::Close { link, reason: ReasonCode::Success };
+        // Behind the answers that still wait, which a connection takes until it closes.
+        if self.has_waiting(key) && !self.session(key).dialect.is_sn() {
+            self.answer(key, close);
+        } else {
+            self.control.push_back(close);
+        }
+        if self.sessions.get(key).is_none() {
+            return;
+        }
         self.end_link(key, LinkEnd::Orderly(disconnect));
     }
 
@@ -220,7 +240,7 @@ impl Broker {
             self.forget_dropper(&session.client_id);
         }
         self.by_client_id.remove(&session.client_id);
-        self.answer(Control::SessionEnded { client_id: session.client_id });
+        self.control.push_back(Control::SessionEnded { client_id: session.client_id });
     }
 
     /// Whether the request may have a session at all.
@@ -344,6 +364,8 @@ impl Broker {
             keep_alive_timer: None,
             last_seen,
             will_on_takeover: connect.will_on_takeover,
+            durability: connect.durability,
+            last_answer: Lsn(0),
         });
         if let Some(timer) = session.expiry_timer.take() {
             self.timers.cancel(timer);

@@ -184,7 +184,10 @@ impl Broker {
                 self.record_in_flight(key, id);
             }
             let waits = qos == QoS::ExactlyOnce || self.session(key).window.holds_back();
-            if waits && self.is_uncommitted() {
+            // While the disk refuses, what a client gets that is not kept itself rests on what is
+            // there by then: others are not acknowledged.
+            let has_time = entry.number != 0 || !self.gate.is_refusing();
+            if waits && has_time && self.is_gated(key) {
                 self.hold(key, id);
                 return None;
             }

@@ -48,6 +48,17 @@ impl Control {
     pub(super) const fn pong(link: LinkId) -> Self {
         Self::Send { link, packet: Answer::Pong }
     }
+
+    /// Octets of memory beside its own.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Send {
+                packet: Answer::SubAck { reasons, .. } | Answer::UnsubAck { reasons, .. },
+                ..
+            } => reasons.capacity() as u64,
+            Self::Send { .. } | Self::Close { .. } | Self::SessionEnded { .. } | Self::SysTick => 0,
+        }
+    }
 }
 
 impl Broker {

@@ -27,13 +27,14 @@ impl Broker {
             // Received and not released yet: answered, not delivered again [MQTT-4.3.3-2].
             self.stats.publish_repeated += 1;
             let reason = ReasonCode::Success;
-            self.answer(Control::ack(link, Ack { kind: AckKind::PubRec, id, reason, token }));
+            let ack = Ack { kind: AckKind::PubRec, id, reason, token };
+            self.answer(key, Control::ack(link, ack));
             return;
         }
         // A refusal that the client cannot be told is an ordinary acknowledgement [MQTT-3.3.5-2];
         // an identifier of QoS 1 that was used before means a new message [MQTT-4.3.2-2], and so
         // does one of QoS 2 that was released [MQTT-2.3.1-2].
-        let routed = if self.is_refusing && qos > QoS::AtMostOnce && can_refuse(dialect) {
+        let routed = if self.gate.is_refusing() && qos > QoS::AtMostOnce && can_refuse(dialect) {
             self.stats.publish_refused_store += 1;
             Routed::Refused(ReasonCode::QuotaExceeded)
         } else {
@@ -69,7 +70,13 @@ impl Broker {
             QoS::AtLeastOnce => AckKind::PubAck,
             QoS::ExactlyOnce => AckKind::PubRec,
         };
-        self.answer(Control::ack(link, Ack { kind, id, reason, token }));
+        let control = Control::ack(link, Ack { kind, id, reason, token });
+        if reason.is_error() && self.gate.is_refusing() {
+            // It promises nothing, and waits for nothing.
+            self.control.push_back(control);
+        } else {
+            self.answer(key, control);
+        }
     }
 
     /// A publication by somebody without a session (MQTT-SN QoS −1, SN-069). Nobody is answered.
@@ -99,14 +106,15 @@ impl Broker {
             }
             (AckKind::PubRec, Some(Stage::Unreceived)) => {
                 self.receive(key, id);
-                self.answer_step(link, AckKind::PubRel, id, ReasonCode::Success);
+                self.answer_step(key, link, AckKind::PubRel, id, ReasonCode::Success);
             }
             (AckKind::PubRec, Some(Stage::Released)) => {
-                self.answer_step(link, AckKind::PubRel, id, ReasonCode::Success);
+                self.answer_step(key, link, AckKind::PubRel, id, ReasonCode::Success);
             }
             (AckKind::PubRec, None) => {
                 self.stats.acks_unexpected += 1;
-                self.answer_step(link, AckKind::PubRel, id, ReasonCode::PacketIdentifierNotFound);
+                let reason = ReasonCode::PacketIdentifierNotFound;
+                self.answer_step(key, link, AckKind::PubRel, id, reason);
             }
             (AckKind::PubRel, _) => self.release_received(key, link, id),
             (AckKind::PubAck, Some(Stage::Unreceived | Stage::Released))
@@ -138,7 +146,7 @@ impl Broker {
             self.let_message_go(message);
         }
         self.messages.release(message);
-        if self.is_uncommitted() {
+        if is_kept && self.is_gated(key) {
             self.hold(key, id);
         }
     }
@@ -171,8 +179,18 @@ impl Broker {
         self.stats.publish_bytes_received += publish.payload.as_octets().len() as u64;
     }
 
-    fn answer_step(&mut self, link: LinkId, kind: AckKind, id: PacketId, reason: ReasonCode) {
-        self.answer(Control::ack(link, Ack { kind, id, reason, token: 0 }));
+    /// The next step of a handshake of QoS 2. Where it stands ends with a session that ends with
+    /// its link.
+    fn answer_step(
+        &mut self,
+        key: Key<Session>,
+        link: LinkId,
+        kind: AckKind,
+        id: PacketId,
+        reason: ReasonCode,
+    ) {
+        let control = Control::ack(link, Ack { kind, id, reason, token: 0 });
+        self.answer_for_session(key, control);
     }
 
     /// PUBREL is answered by PUBCOMP, whether the identifier is known or not [MQTT-4.3.3-2].
@@ -183,7 +201,7 @@ impl Broker {
         } else {
             ReasonCode::PacketIdentifierNotFound
         };
-        self.answer_step(link, AckKind::PubComp, id, reason);
+        self.answer_step(key, link, AckKind::PubComp, id, reason);
     }
 }
 
@@ -200,7 +218,7 @@ const fn reason(routed: Routed, dialect: Dialect) -> ReasonCode {
 }
 
 /// Whether clients of this dialect can be told that a publication was refused.
-const fn can_refuse(dialect: Dialect) -> bool {
+pub(super) const fn can_refuse(dialect: Dialect) -> bool {
     match dialect {
         Dialect::Mqtt5 | Dialect::MqttSn12 => true,
         Dialect::Mqtt31 | Dialect::Mqtt311 => false,

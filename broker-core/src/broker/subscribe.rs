@@ -40,7 +40,7 @@ impl Broker {
             link.subscribing += 1;
         }
         let packet = Answer::SubAck { id: subscribe.id, token: subscribe.token, reasons };
-        self.answer(Control::Send { link, packet });
+        self.answer_for_session(key, Control::Send { link, packet });
     }
 
     /// Filters are compared character by character; one answer, also when nothing was there
@@ -55,7 +55,7 @@ impl Broker {
         let reasons =
             unsubscribe.filters.iter().map(|filter| self.unsubscribe_one(key, *filter)).collect();
         let packet = Answer::UnsubAck { id: unsubscribe.id, token: unsubscribe.token, reasons };
-        self.answer(Control::Send { link, packet });
+        self.answer_for_session(key, Control::Send { link, packet });
     }
 
     fn subscribe_one(

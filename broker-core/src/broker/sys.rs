@@ -155,6 +155,7 @@ impl Broker {
             ("store/messages/count", usage.messages as u64),
             ("store/messages/bytes", usage.message_bytes),
             ("messages/queued", usage.queued),
+            ("store/answers_waiting", usage.answers_waiting as u64),
             ("heap/current", usage.memory_bytes),
         ] {
             self.publish_sys(format_args!("{name}"), format_args!("{value}"));
@@ -187,6 +188,7 @@ impl Broker {
             ("shared_subscriptions/handed_on", stats.handed_on),
             ("clients/connects", stats.connects),
             ("clients/refused", stats.connects_refused),
+            ("clients/cut_off_store", stats.cut_off_store),
             ("clients/takeovers", stats.takeovers),
             ("clients/keep_alive_timeouts", stats.keep_alive_timeouts),
             ("wills/published", stats.wills_published),

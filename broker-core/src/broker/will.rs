@@ -238,7 +238,7 @@ impl Broker {
             self.apply_will_change(key, change);
             self.record_will(key);
         }
-        self.answer(Control::Send { link, packet: Answer::WillAck { part, reason } });
+        self.answer(key, Control::Send { link, packet: Answer::WillAck { part, reason } });
     }
 
     fn apply_will_change(&mut self, key: Key<Session>, change: WillChange<'_>) {

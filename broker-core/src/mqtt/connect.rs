@@ -12,7 +12,7 @@ use super::property;
 use super::read::Reader;
 use super::settings::{Features, Settings};
 use super::version::Version;
-use crate::api::{Connect, ConnectWill, Credit, QoS, Will};
+use crate::api::{Connect, ConnectWill, Credit, Durability, QoS, Will};
 use crate::property::{Properties, Property};
 
 /// What a CONNECT begins with.
@@ -100,6 +100,7 @@ pub(super) fn decode<'a>(
         password,
         credit: Credit::Window(settings.window.min(wishes.receive_maximum)),
         queue: settings.queue,
+        durability: Durability::Gated,
         properties,
     };
     Ok(Request { connect, wishes, server_keep_alive_s, may_be_unnamed })

@@ -50,6 +50,7 @@ pub(crate) struct How {
     pub(crate) will_on_takeover: bool,
     pub(crate) window: u16,
     pub(crate) queue: QueueLimits,
+    pub(crate) durability: Durability,
 }
 
 pub(crate) const CLEAN: How = How {
@@ -63,6 +64,7 @@ pub(crate) const CLEAN: How = How {
     will_on_takeover: true,
     window: 20,
     queue: QUEUE,
+    durability: Durability::Gated,
 };
 
 pub(crate) const PERSISTENT: How = How { clean: false, expiry_s: u32::MAX, ..CLEAN };
@@ -93,6 +95,7 @@ impl How {
             password: None,
             credit: Credit::Window(self.window),
             queue: self.queue,
+            durability: self.durability,
             properties: Properties::EMPTY,
         })
     }

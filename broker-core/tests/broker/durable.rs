@@ -11,22 +11,22 @@ use broker_core::{Broker, RestoreReport};
 use crate::bench::{Bench, CLEAN, How, PERSISTENT, Q0, Q1, Q2, config};
 
 /// A broker with a store that holds what was committed.
-struct Kept {
-    bench: Bench,
+pub(crate) struct Kept {
+    pub(crate) bench: Bench,
     records: BTreeMap<u64, Vec<u8>>,
 }
 
-fn gated() -> BrokerConfig {
+pub(crate) fn gated() -> BrokerConfig {
     BrokerConfig { durability: Durability::Gated, ..config() }
 }
 
 impl Kept {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { bench: Bench::with(gated()), records: BTreeMap::new() }
     }
 
     /// What has changed becomes durable.
-    fn commit(&mut self) {
+    pub(crate) fn commit(&mut self) {
         loop {
             let mut journal = Vec::new();
             let lsn = self.bench.broker.take_journal(&mut journal);
@@ -45,7 +45,7 @@ impl Kept {
     }
 
     /// The process ends, with what was not committed, and begins again.
-    fn crash(&mut self) -> RestoreReport {
+    pub(crate) fn crash(&mut self) -> RestoreReport {
         self.restart(false)
     }
 
@@ -62,7 +62,7 @@ impl Kept {
         report
     }
 
-    fn join(&mut self, client_id: &str, how: &How) -> LinkId {
+    pub(crate) fn join(&mut self, client_id: &str, how: &How) -> LinkId {
         let link = self.bench.connect(client_id, how);
         self.commit();
         let heard = self.bench.hear(link);
@@ -71,7 +71,7 @@ impl Kept {
     }
 
     /// A client that subscribes and goes away.
-    fn absent(&mut self, client_id: &str, filter: &str, qos: QoS) {
+    pub(crate) fn absent(&mut self, client_id: &str, filter: &str, qos: QoS) {
         let link = self.join(client_id, &PERSISTENT);
         self.bench.subscribe(link, filter, qos);
         self.commit();
@@ -80,13 +80,13 @@ impl Kept {
     }
 
     /// How many records a table has.
-    fn count(&self, table: u8) -> usize {
+    pub(crate) fn count(&self, table: u8) -> usize {
         self.records.keys().filter(|key| RecordKey(**key).table() == table).count()
     }
 }
 
 const MESSAGES: u8 = 1;
-const DELIVERIES: u8 = 4;
+pub(crate) const DELIVERIES: u8 = 4;
 
 #[test]
 fn a_client_comes_back_to_everything_after_a_crash() {
@@ -540,38 +540,14 @@ fn what_is_retained_after_a_crash_comes_once_to_who_waits_for_retained_messages(
 }
 
 #[test]
-fn what_cannot_be_kept_is_refused_where_the_client_can_be_told() {
-    let mut kept = Kept::new();
-    kept.absent("reader", "t", Q1);
-    kept.bench.broker.set_refusing(true);
-    for (dialect, answer) in [
-        (Dialect::Mqtt5, "puback #9 quota exceeded"),
-        (Dialect::MqttSn12, "puback #9 quota exceeded"),
-        (Dialect::Mqtt311, ""),
-    ] {
-        let link = kept.bench.join("p", &How { dialect, ..CLEAN });
-        kept.bench.publish(link, "t", "x", Q0);
-        kept.bench.expect(link, &[]);
-        kept.bench.publish(link, "t", "x", Q1);
-        let heard = kept.bench.hear(link);
-        assert_eq!(heard, [answer].into_iter().filter(|a| !a.is_empty()).collect::<Vec<_>>());
-        kept.bench.lose(link);
-    }
-    assert_eq!(kept.bench.broker.stats().publish_refused_store, 2);
-    kept.bench.broker.set_refusing(false);
-    kept.commit();
-    assert_eq!(kept.count(DELIVERIES), 1);
-}
-
-#[test]
 fn answers_wait_for_what_is_kept_beside_the_broker_too() {
     let mut kept = Kept::new();
-    let link = kept.bench.join("c", &CLEAN);
+    let link = kept.join("c", &PERSISTENT);
     kept.bench.broker.note_change();
-    kept.bench.subscribe(link, "t", Q1);
+    kept.bench.publish(link, "t", "nobody", Q1);
     kept.bench.expect(link, &[]);
     kept.commit();
-    kept.bench.expect(link, &["suback #5 granted QoS 1"]);
+    kept.bench.expect(link, &["puback #9 no matching subscribers"]);
 }
 
 #[test]

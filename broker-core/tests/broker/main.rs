@@ -2,6 +2,7 @@
 
 mod bench;
 mod delivery;
+mod disk;
 mod durable;
 mod flow;
 mod limits;

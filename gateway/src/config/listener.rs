@@ -7,6 +7,7 @@ use super::address::{BindAddress, Group, Socket};
 use super::problem::{Place, Problem};
 use super::sections::{ListenerKeys, SnSettings};
 use super::setting::{At, Mistake, Word, clip, one_of};
+use super::storage::Durability;
 use super::table::{Section, Table};
 
 /// The port of MQTT, and by custom of MQTT-SN over UDP.
@@ -32,6 +33,8 @@ pub struct Listener {
     /// Clients are served without a log-in. Beyond loopback the file has to say whether, and
     /// without it there have to be users.
     pub allow_anonymous: bool,
+    /// What an acknowledgement to its clients promises; `None`: what the file says for all.
+    pub durability: Option<Durability>,
 }
 
 /// What is spoken at a listener.
@@ -75,7 +78,7 @@ impl Listener {
             }),
         };
         let Socket { address: bind, optional } = socket;
-        Self { kind, bind, optional, allow_anonymous: true }
+        Self { kind, bind, optional, allow_anonymous: true, durability: None }
     }
 
     /// Whether there is a group that ADVERTISE can be sent to.
@@ -164,11 +167,20 @@ impl Word for Kind {
     }
 }
 
+/// What the rest of the file says that listeners have to fit to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FromAll {
+    /// Whether there is somebody who can log in.
+    pub(super) has_users: bool,
+    /// What an acknowledgement promises, where a listener does not say otherwise.
+    pub(super) durability: Durability,
+}
+
 /// The listeners of the file. The problems are told in the tables, which are finished.
 pub(super) fn from_file(
     tables: Vec<Table<'_>>,
     section: &SnSettings,
-    has_users: bool,
+    from_all: FromAll,
     problems: &mut Vec<Problem>,
 ) -> Vec<Listener> {
     let mut listeners: Vec<Listener> = Vec::new();
@@ -180,7 +192,8 @@ pub(super) fn from_file(
         }
         let keys = ListenerKeys::read(&mut table);
         let bind = keys.bind.clone();
-        for listener in read(&mut table, keys, section, has_users) {
+        check_durability(&mut table, keys.durability.as_ref(), from_all.durability);
+        for listener in read(&mut table, keys, section, from_all.has_users) {
             let at = bind.as_ref().map_or(0, |bind| bind.at);
             match twin(&listeners, &listener) {
                 Some(index) => table.wrong(
@@ -246,10 +259,12 @@ fn read(
             origins: keys.origins.iter().map(ToString::to_string).collect(),
         }),
     };
+    let durability = keys.durability.map(|durability| durability.value);
     let sockets = bind.value.sockets.into_iter();
     let listener = |socket| {
         let kind_settings = settings(&socket);
-        Listener { kind: kind_settings, allow_anonymous, ..Listener::new(kind, socket, section) }
+        let common = Listener::new(kind, socket, section);
+        Listener { kind: kind_settings, allow_anonymous, durability, ..common }
     };
     sockets.map(listener).collect()
 }
@@ -289,6 +304,17 @@ fn check_anonymous(
             table.wrong(bind.at, "bind", open_text(&bind.value), right);
         }
         None => {}
+    }
+}
+
+/// A listener cannot promise what nothing is kept for.
+fn check_durability(table: &mut Table<'_>, own: Option<&At<Durability>>, of_all: Durability) {
+    if let Some(At { value: Durability::Disk, at }) = own
+        && of_all == Durability::Memory
+    {
+        let what = "the file says durability = \"memory\", so nothing is kept on disk";
+        let right = "leave it out, or move durability = \"memory\" to the other listeners";
+        table.wrong(*at, "durability", what, right);
     }
 }
 

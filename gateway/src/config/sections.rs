@@ -6,7 +6,7 @@ use super::address::{BindAddress, Group};
 use super::listener::Kind;
 use super::names::{ClientId, Clients, FilePath, Origin, Topic};
 use super::setting::{At, choices};
-use super::storage::Durability;
+use super::storage::{Durability, OnDiskFull};
 use super::table::{Table, settings};
 use super::topic_file::Spelling;
 use crate::sn::Network;
@@ -28,6 +28,9 @@ settings! {
         data_dir: Option<At<FilePath>> = None => "see below";
         /// What an acknowledgement promises: that what it is for is on disk, or in memory.
         durability: Durability = Durability::Disk => "`\"disk\"`";
+        /// While the disk is full or fails: what cannot be kept is not acknowledged, or
+        /// acknowledgements leave as with durability `"memory"`.
+        on_disk_full: OnDiskFull = OnDiskFull::Refuse => "`\"refuse\"`";
     }
 }
 
@@ -43,6 +46,9 @@ settings! {
         /// Clients are served without a log-in. With `false`, which needs a `[[user]]` and is not
         /// for `mqtt-sn`, a client has to name one; else those that name nobody are served, too.
         allow_anonymous: Option<At<bool>> = None => "`true` on loopback, else it must be written";
+        /// What an acknowledgement to clients of this listener promises. With `"memory"` it does
+        /// not wait for the disk, and what it is for is written all the same.
+        durability: Option<At<Durability>> = None => "that of the file";
         /// Groups that are joined so that clients find the gateway (`mqtt-sn` only), on the
         /// interface of the listener's address unless one is named.
         multicast: Vec<At<Group>> = Vec::new();

@@ -16,6 +16,16 @@ choices! {
     }
 }
 
+choices! {
+    /// What becomes of acknowledgements while the disk takes nothing.
+    pub enum OnDiskFull {
+        /// What cannot be kept is not acknowledged, and refused where the client can be told.
+        Refuse = "refuse",
+        /// They leave as with durability "memory".
+        Degrade = "degrade",
+    }
+}
+
 /// Where the state is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Storage {

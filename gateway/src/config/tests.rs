@@ -146,6 +146,30 @@ fn the_sample_of_the_contract_is_read() {
 }
 
 #[test]
+fn a_listener_may_promise_less_than_the_file_and_not_more() {
+    let listener = |more| format!("[[listener]]\nkind = \"mqtt\"\nbind = \"127.0.0.1:1\"\n{more}");
+    for (more, expected) in [
+        ("", None),
+        ("durability = \"disk\"", Some(Durability::Disk)),
+        ("durability = \"memory\"", Some(Durability::Memory)),
+    ] {
+        assert_eq!(good(&listener(more)).listeners[0].durability, expected);
+    }
+    assert_eq!(good("").on_disk_full, OnDiskFull::Refuse);
+    assert_eq!(good("on_disk_full = \"degrade\"").on_disk_full, OnDiskFull::Degrade);
+    let in_memory = |more| format!("durability = \"memory\"\n{}", listener(more));
+    good(&in_memory("durability = \"memory\""));
+    check(
+        &in_memory("durability = \"disk\""),
+        &[
+            "gw.toml:5:14: listener.durability: the file says durability = \"memory\", so nothing \
+             is kept on disk",
+            "leave it out, or move durability = \"memory\" to the other listeners",
+        ],
+    );
+}
+
+#[test]
 fn every_problem_is_told_at_once() {
     check(
         "[[listener]]\nkind = \"mqtt\"\nbind = \"0.0.0.0:1883\"\n\n[mqtt_sn]\ngateway_id = 256\n\

@@ -11,10 +11,10 @@ use broker_core::time::{Instant, Now};
 use mio::Interest;
 use tracing::warn;
 
-use super::Server;
 use super::newcomers::Source;
 use super::stop::Phase;
 use super::token::{self, Place};
+use super::{Listener, Server};
 use crate::net::listener::{ACCEPT_RETRY, AcceptEnd, Accepted};
 use crate::net::ws::WebSocket;
 
@@ -99,13 +99,13 @@ impl Server {
             return;
         }
         self.make_room(now, peer);
-        let listener = &self.listeners[listener];
-        let allow_anonymous = listener.allow_anonymous;
-        let ws = listener.ws.as_ref().map(|policy| Box::new(WebSocket::new(Arc::clone(policy))));
+        let Listener { ws, durability, allow_anonymous, .. } = &self.listeners[listener];
+        let (durability, allow_anonymous) = (*durability, *allow_anonymous);
+        let ws = ws.as_ref().map(|policy| Box::new(WebSocket::new(Arc::clone(policy))));
         let key = self.links.insert(stream, peer, ws, now.mono);
         let token = token::token(Place::Link(key));
         let link = self.links.get_mut(key).expect("just inserted");
-        link.allow_anonymous = allow_anonymous;
+        (link.allow_anonymous, link.durability) = (allow_anonymous, durability);
         if let Err(error) =
             self.poll.registry().register(&mut link.stream, token, Interest::READABLE)
         {

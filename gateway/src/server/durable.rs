@@ -3,6 +3,7 @@
 //! With a store, answers that promise something wait in the broker and in the MQTT-SN machine until
 //! the store has said that what they promise is on disk. One batch a turn; the loop never waits.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant as MachineInstant, SystemTime, UNIX_EPOCH};
@@ -17,7 +18,7 @@ use tracing::{error, info, warn};
 use super::Server;
 use super::start::StartError;
 use super::token::{self, Place};
-use crate::config::{Config, Storage};
+use crate::config::{Config, OnDiskFull, Storage};
 use crate::sn::SnGateway;
 use crate::store::disk::Folder;
 use crate::store::{DataDir, DataDirError, Health, Log, LogConfig, Opened, Store};
@@ -25,11 +26,15 @@ use crate::store::{DataDir, DataDirError, Health, Log, LogConfig, Opened, Store}
 /// The record that tells that the last process ended in order. Tables from 0xF0 on are the store's.
 const CLEAN_END: RecordKey = RecordKey::new(0xF0, 0);
 
+/// Octets of a file of the log: a small disk that is full has room again when one of them is not
+/// needed any more.
+const FILE_BYTES: u64 = 4 << 20;
+
 /// How long the end waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What is kept, and by whom.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Durable {
     store: Option<Store>,
     changes: Vec<u8>,
@@ -37,6 +42,7 @@ pub(super) struct Durable {
     submitted: Lsn,
     /// Kept locked.
     _dir: Option<DataDir>,
+    on_disk_full: OnDiskFull,
 }
 
 /// A store that was opened and not restored from.
@@ -70,7 +76,8 @@ pub(super) fn open(config: &Config, salvage: bool) -> Result<Option<Found>, Star
 
 fn open_folder(folder: &Path, salvage: bool) -> Result<Found, DataDirError> {
     let dir = DataDir::take(folder)?;
-    let (log, opened) = dir.open(LogConfig::default(), salvage, today)?;
+    let config = LogConfig { file_bytes: FILE_BYTES, ..LogConfig::default() };
+    let (log, opened) = dir.open(config, salvage, today)?;
     match opened {
         Opened::Good(found) => {
             info!(folder = %folder.display(), records = log.records(), "the state is kept on disk");
@@ -145,12 +152,21 @@ fn date(mut day: u64) -> (u64, u64, u64) {
 /// Brings everything back and starts the store.
 pub(super) fn restore(
     found: Option<Found>,
+    on_disk_full: OnDiskFull,
     now: Now,
     poll: &Poll,
     broker: &mut Broker,
     sn: &mut SnGateway,
 ) -> Result<Durable, StartError> {
-    let Some(Found { dir, mut log }) = found else { return Ok(Durable::default()) };
+    let Some(Found { dir, mut log }) = found else {
+        return Ok(Durable {
+            store: None,
+            changes: Vec::new(),
+            submitted: Lsn(0),
+            _dir: None,
+            on_disk_full,
+        });
+    };
     let began = MachineInstant::now();
     let mut was_clean = false;
     let restored = log.for_each_record::<Box<dyn std::error::Error>>(|key, value| {
@@ -181,13 +197,28 @@ pub(super) fn restore(
         // A loop that is gone needs no word.
         let _ = waker.wake();
     };
-    let store = Store::start(log, wake).map_err(|error| super::start::machine(&error))?;
+    let complain = move |error: &io::Error| complain(on_disk_full, error);
+    let store = Store::start(log, wake, complain);
+    let store = store.map_err(|error| super::start::machine(&error))?;
     // From here on an end is not in order until it was.
     let mut journal = Journal::default();
     journal.delete(CLEAN_END);
     let mut changes = Vec::new();
     journal.drain_into(&mut changes);
-    Ok(Durable { store: Some(store), changes, submitted: Lsn(0), _dir: Some(dir) })
+    Ok(Durable { store: Some(store), changes, submitted: Lsn(0), _dir: Some(dir), on_disk_full })
+}
+
+fn complain(on_disk_full: OnDiskFull, error: &io::Error) {
+    match on_disk_full {
+        OnDiskFull::Refuse => {
+            error!(%error, "the store cannot be written: nothing is acknowledged until it can");
+        }
+        OnDiskFull::Degrade => warn!(
+            %error,
+            "the store cannot be written: what is acknowledged until it can is lost with the \
+             process"
+        ),
+    }
 }
 
 impl Durable {
@@ -198,11 +229,12 @@ impl Durable {
 
     /// How the store is, in a word.
     pub(super) fn health(&self) -> &'static str {
-        match self.store.as_ref().map(Store::health) {
-            None => "memory",
-            Some(Health::Ok) => "ok",
-            Some(Health::Full) => "full",
-            Some(Health::Failed) => "failed",
+        match (self.store.as_ref().map(Store::health), self.on_disk_full) {
+            (None, _) => "memory",
+            (Some(Health::Ok), _) => "ok",
+            (Some(Health::Full | Health::Failed), OnDiskFull::Degrade) => "degraded",
+            (Some(Health::Full), OnDiskFull::Refuse) => "full",
+            (Some(Health::Failed), OnDiskFull::Refuse) => "failed",
         }
     }
 
@@ -216,11 +248,18 @@ impl Server {
     /// Lets go what waited for the disk, as far as that has come.
     pub(super) fn hear_store(&mut self) {
         let Some(store) = self.durable.store() else { return };
-        let (upto, health) = (store.committed(), store.health());
+        let (upto, is_well) = (store.committed(), store.health() == Health::Ok);
         self.broker.committed(upto);
         self.sn.committed(upto);
-        // What cannot be kept is refused as long as that lasts, where the client can be told.
-        self.broker.set_refusing(health != Health::Ok);
+        match self.durable.on_disk_full {
+            // What cannot be kept is refused, where the client can be told.
+            OnDiskFull::Refuse => self.broker.set_refusing(!is_well),
+            // The store is well when all that waited is safe: answers before that promised nothing.
+            OnDiskFull::Degrade => {
+                self.broker.set_gated(is_well);
+                self.sn.set_gated(is_well);
+            }
+        }
     }
 
     /// Hands the changes of this turn over.

@@ -211,24 +211,26 @@ impl Server {
             if used > 0 && (allowance.is_spent(broker, traffic) || broker.take_crowded()) {
                 return Heard { used, is_all: false };
             }
-            let TcpLink { conn, out, credit, peer, allow_anonymous, .. } = link;
+            let TcpLink { conn, out, credit, peer, allow_anonymous, durability, .. } = link;
             users.set_anonymous(*allow_anonymous);
             let gate = Gate { authenticator: users, now: now.mono };
             let waiting = out.len();
             let mut out = out.writer(blocks);
-            let received = conn.receive_at(mqtt, gate, &octets[used..], &mut out, |incoming| {
-                if let Incoming::Connect(connect) = &incoming {
-                    *credit = connect.credit;
-                    info!(
-                        client = connect.client_id,
-                        %peer,
-                        dialect = %connect.dialect,
-                        clean = connect.clean_start,
-                        "client connects"
-                    );
-                }
-                broker.handle(now, id, incoming);
-            });
+            let received =
+                conn.receive_at(mqtt, gate, &octets[used..], &mut out, |mut incoming| {
+                    if let Incoming::Connect(connect) = &mut incoming {
+                        connect.durability = *durability;
+                        *credit = connect.credit;
+                        info!(
+                            client = connect.client_id,
+                            %peer,
+                            dialect = %connect.dialect,
+                            clean = connect.clean_start,
+                            "client connects"
+                        );
+                    }
+                    broker.handle(now, id, incoming);
+                });
             match received {
                 Ok(Received::Packet { used: octets, kind }) => {
                     used += octets;

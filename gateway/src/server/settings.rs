@@ -13,7 +13,7 @@ use broker_core::users::{Credential, Users};
 
 use super::NetLimits;
 use crate::config::{
-    Config, ListenerKind, MqttVersion, QueueOverflow, ShareChoice, UserSecret, WakeRebind,
+    self, Config, ListenerKind, MqttVersion, QueueOverflow, ShareChoice, UserSecret, WakeRebind,
     WsListener,
 };
 use crate::net::ws;
@@ -204,6 +204,20 @@ pub(super) fn sn(config: &Config, is_durable: bool) -> sn::Settings {
     }
 }
 
+/// What the answers to clients of a listener wait for, if the state is kept at all.
+pub(super) fn durability(listener: &config::Listener) -> Durability {
+    match listener.durability {
+        Some(config::Durability::Memory) => Durability::Memory,
+        Some(config::Durability::Disk) | None => Durability::Gated,
+    }
+}
+
+/// The same for each MQTT-SN listener, in their order.
+pub(super) fn sn_durability(config: &Config) -> Vec<Durability> {
+    let is_sn = |kind: &ListenerKind| matches!(kind, ListenerKind::MqttSn(_));
+    config.listeners.iter().filter(|listener| is_sn(&listener.kind)).map(durability).collect()
+}
+
 /// What an MQTT-SN listener may send at most.
 pub(super) const fn max_datagram(kind: &ListenerKind) -> Option<u16> {
     match kind {
@@ -229,7 +243,7 @@ fn predefined(config: &Config) -> (Topics, BTreeMap<String, Topics>) {
 }
 
 fn quirks(config: &Config) -> BTreeMap<String, sn::Quirks> {
-    let quirks = |client: &crate::config::ClientSettings| sn::Quirks {
+    let quirks = |client: &config::ClientSettings| sn::Quirks {
         max_datagram: client.max_datagram,
         retry_after: client.retry_ms.map(millis),
         swap_topic_id_octets: client.swap_topic_id_octets,

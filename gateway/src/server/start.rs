@@ -69,11 +69,12 @@ pub(super) fn start(config: &Config, log: Log) -> Result<Server, StartError> {
     let sn_settings = settings::sn(config, is_durable);
     let sn_topic_ids_max = sn_settings.topic_ids_max;
     let mut sn = SnGateway::new(sn_settings, SN_LINKS, now, seed.rotate_left(32));
-    let durable = durable::restore(found, now, &poll, &mut broker, &mut sn)?;
+    sn.set_durability(&settings::sn_durability(config));
+    let durable = durable::restore(found, config.on_disk_full, now, &poll, &mut broker, &mut sn)?;
 
     let mut listeners = Vec::new();
     let mut ports = Vec::new();
-    let mut max_datagram = Vec::new();
+    let (mut max_datagram, mut durability) = (Vec::new(), Vec::new());
     for listener in &config.listeners {
         match &listener.kind {
             ListenerKind::Mqtt => {
@@ -87,11 +88,13 @@ pub(super) fn start(config: &Config, log: Log) -> Result<Server, StartError> {
                 if let Some(port) = bind_udp(&poll, listener, sn, ports.len())? {
                     ports.push(port);
                     max_datagram.extend(settings::max_datagram(&listener.kind));
+                    durability.push(settings::durability(listener));
                 }
             }
         }
     }
     sn.set_max_datagram(max_datagram);
+    sn.set_durability(&durability);
     let limits = settings::net(config, descriptors.soft);
     info!(
         memory_bytes = config.limits.memory_bytes,
@@ -145,8 +148,9 @@ fn bind_tcp(
         .register(&mut port, token, Interest::READABLE)
         .map_err(|error| machine(&error))?;
     info!(address = %port.address(), "{name}");
-    let allow_anonymous = listener.allow_anonymous;
-    Ok(Some(Listener { port, ws, allow_anonymous, is_ready: true, retry_at: None }))
+    let (durability, allow_anonymous) = (settings::durability(listener), listener.allow_anonymous);
+    let is_ready = true;
+    Ok(Some(Listener { port, ws, durability, allow_anonymous, is_ready, retry_at: None }))
 }
 
 fn bind_udp(

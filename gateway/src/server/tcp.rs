@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use broker_core::api::Credit;
+use broker_core::api::{Credit, Durability};
 use broker_core::key::{Arena, Key};
 use broker_core::mqtt::ServerConn;
 use broker_core::time::Instant;
@@ -36,6 +36,8 @@ pub(super) struct TcpLink {
     pub(super) accepted_at: Instant,
     /// What stands between the octets of the stream and those of MQTT, if anything does.
     pub(super) ws: Option<Box<WebSocket>>,
+    /// What its answers wait for.
+    pub(super) durability: Durability,
     pub(super) conn: ServerConn,
     /// Whether the listener serves clients that do not say who they are.
     pub(super) allow_anonymous: bool,
@@ -148,6 +150,7 @@ impl Links {
             peer,
             accepted_at: now,
             ws,
+            durability: Durability::Gated,
             conn: ServerConn::new(),
             allow_anonymous: false,
             inbox: Vec::new(),

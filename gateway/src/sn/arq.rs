@@ -279,7 +279,7 @@ impl SnGateway {
             ) => *id,
             Some(Kind::Publish { .. } | Kind::Release { .. } | Kind::Pause) | None => return false,
         };
-        !self.recorder.is_durable(peer.registry.batch_of(id))
+        self.recorder.must_wait(peer.registry.batch_of(id), peer.path)
     }
 
     /// The disk is slower than the client would be, or full. A message of QoS 0 is not worth the
@@ -498,7 +498,7 @@ impl SnGateway {
         stats.registers_sent += 1;
         let node = nodes.octets(path.address.node);
         let batch = peer.registry.batch_of(topic_id);
-        let outbox = recorder.outbox_for(batch, outbox);
+        let outbox = recorder.outbox_for(batch, path, outbox);
         outbox.push(path, node, 0, &v12::Packet::from(register));
     }
 }

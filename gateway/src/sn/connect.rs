@@ -370,6 +370,7 @@ impl SnGateway {
             password: None,
             credit: ACTIVE_CREDIT,
             queue: self.settings.queue,
+            durability: self.durability(handshake.path.address.port),
             properties: Properties::EMPTY,
         };
         broker.handle(now, link, Incoming::Connect(connect));

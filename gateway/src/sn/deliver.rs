@@ -118,7 +118,7 @@ impl SnGateway {
         };
         if let Some(path) = peer.path {
             let node = nodes.octets(path.address.node);
-            recorder.outbox_for(batch, outbox).push_publish(path, node, publish);
+            recorder.outbox_for(batch, path, outbox).push_publish(path, node, publish);
         }
     }
 

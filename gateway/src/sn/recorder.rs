@@ -11,18 +11,18 @@
 use core::hash::BuildHasher;
 use std::collections::VecDeque;
 
-use broker_core::api::Lsn;
+use broker_core::api::{Durability, Lsn};
 use broker_core::hash;
 use broker_core::journal::Journal;
 use broker_core::key::Key;
 use sn_codec::v12::Packet;
 use tracing::trace;
 
-use super::SnGateway;
 use super::names::Names;
 use super::outbox::Outbox;
 use super::peer::Peer;
 use super::record::{self, ClientRecord, Ids, NUMBER_END, RegistrationRecord};
+use super::{Path, PortId, SnGateway};
 
 /// Octets that may wait. What finds no room is lost, as it could be on the radio, and asked for
 /// again.
@@ -74,6 +74,10 @@ pub(super) struct Recorder {
     value: Vec<u8>,
     /// Datagrams that wait.
     held: Outbox,
+    /// Whether nothing waits at present: see [`SnGateway::set_gated`].
+    is_open: bool,
+    /// Per port, in their order: whether nothing waits there, ever.
+    ungated_ports: Vec<bool>,
 }
 
 impl Recorder {
@@ -88,11 +92,23 @@ impl Recorder {
             hasher: hash::state(seed),
             value: Vec::new(),
             held: Outbox::with_room(HELD_MAX),
+            is_open: false,
+            ungated_ports: Vec::new(),
         }
     }
 
-    pub(super) fn is_durable(&self, batch: Batch) -> bool {
+    fn is_durable(&self, batch: Batch) -> bool {
         batch <= self.committed
+    }
+
+    /// Whether what rests on a batch may not be said to a client at `path` yet.
+    pub(super) fn must_wait(&self, batch: Batch, path: Option<Path>) -> bool {
+        let port = path.map(|path| path.address.port);
+        !self.is_durable(batch) && !self.is_open && !port.is_some_and(|p| self.is_ungated(p))
+    }
+
+    fn is_ungated(&self, port: PortId) -> bool {
+        self.ungated_ports.get(usize::from(port.0)).copied().unwrap_or_default()
     }
 
     /// The batch that is being filled, for who changes something that is kept.
@@ -109,14 +125,15 @@ impl Recorder {
         !self.journal.octets().is_empty()
     }
 
-    /// Where to put what rests on a batch: into `direct`, or to what waits. To keep an order it
-    /// waits for all changes so far.
+    /// Where to put what rests on a batch and goes to `path`: into `direct`, or to what waits. To
+    /// keep an order it waits for all changes so far.
     pub(super) fn outbox_for<'a>(
         &'a mut self,
         batch: Batch,
+        path: Path,
         direct: &'a mut Outbox,
     ) -> &'a mut Outbox {
-        if self.is_durable(batch) {
+        if !self.must_wait(batch, Some(path)) {
             return direct;
         }
         let latest = self.latest();
@@ -219,6 +236,31 @@ impl SnGateway {
         }
     }
 
+    /// Says whether messages wait until what they promise is durable, as they do from the beginning
+    /// if clients are recorded. Without, they leave at once, those that wait by now too; changes go
+    /// on being recorded.
+    pub fn set_gated(&mut self, is_gated: bool) {
+        let Self { recorder, outbox, .. } = self;
+        recorder.is_open = !is_gated;
+        if !is_gated {
+            while let Some(transmit) = recorder.held.pop() {
+                outbox.pass_on(&transmit);
+            }
+        }
+    }
+
+    /// Says, for each port, what the messages that leave there wait for; those of ports that are
+    /// not named are gated.
+    pub fn set_durability(&mut self, of_ports: &[Durability]) {
+        let is_ungated = |durability: &Durability| *durability == Durability::Memory;
+        self.recorder.ungated_ports = of_ports.iter().map(is_ungated).collect();
+    }
+
+    /// What the answers of the broker to a client at this port wait for.
+    pub(super) fn durability(&self, port: PortId) -> Durability {
+        if self.recorder.is_ungated(port) { Durability::Memory } else { Durability::Gated }
+    }
+
     /// Appends all that is kept to `into`, in slices: about `places` clients with all their topic
     /// ids in one call. `false` once nothing is left. `cursor` is where it has come to: 0 to begin.
     ///
@@ -255,7 +297,7 @@ impl SnGateway {
         let packet = packet.into();
         trace!(to = %path.address.remote, ?packet, "sending, once it is kept");
         let node = nodes.octets(path.address.node);
-        recorder.outbox_for(batch, outbox).push(path, node, 0, &packet);
+        recorder.outbox_for(batch, path, outbox).push(path, node, 0, &packet);
     }
 
     /// The session of a client outlives the process from here on.

@@ -175,6 +175,7 @@ impl SnGateway {
             let peer = self.peer(key);
             if is_linked {
                 if let Some(bound) = client.bound {
+                    broker.set_durability(self.peer(key).link, self.durability(bound.port));
                     self.bind_again(key, bound);
                 }
             } else if broker.session_number(&peer.client_id).is_none() {

@@ -3,6 +3,7 @@
 //! ```text
 //! lock                       held by the process that uses the folder
 //! store/0000000001.log …     the log
+//! store/reserve              room for the time when the disk is full
 //! store.damaged-20261122T101500Z/   one that could not be read, as it was found
 //! ```
 
@@ -12,9 +13,12 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use tracing::warn;
+
 use super::disk::Folder;
 use super::log::{Log, LogConfig};
 use super::open::{self, Found, OpenError};
+use super::reserve;
 
 const STORE: &str = "store";
 const LOCK: &str = "lock";
@@ -102,7 +106,10 @@ impl DataDir {
     ) -> Result<(Log<Folder>, Opened), DataDirError> {
         let store = self.path.join(STORE);
         let error = match self.open_store(config) {
-            Ok((log, found)) => return Ok((log, Opened::Good(found))),
+            Ok((mut log, found)) => {
+                self.hold_reserve(&mut log)?;
+                return Ok((log, Opened::Good(found)));
+            }
             Err(error @ OpenError::Damaged { .. }) => error,
             Err(error) => return Err(DataDirError::Store(store, error)),
         };
@@ -111,12 +118,26 @@ impl DataDir {
         fs::rename(&store, &aside).map_err(failed)?;
         let refused = |error| DataDirError::Store(store.clone(), error);
         let (mut log, _) = self.open_store(config).map_err(refused)?;
+        self.hold_reserve(&mut log)?;
         if !salvage {
             return Ok((log, Opened::SetAside { path: aside, error }));
         }
         let from = Folder::open(&aside).map_err(failed)?;
         let found = open::salvage(&from, &mut log).map_err(refused)?;
         Ok((log, Opened::Salvaged { path: aside, found }))
+    }
+
+    /// A store that cannot even begin is of no use; one that is there is served, and what cannot be
+    /// added to it refused.
+    fn hold_reserve(&self, log: &mut Log<Folder>) -> Result<(), DataDirError> {
+        match reserve::take(log.disk()) {
+            Err(error) if log.bytes() == 0 => Err(DataDirError::Io(self.path.clone(), error)),
+            Err(error) => {
+                warn!(%error, "the disk has no room to spare for the store");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     fn open_store(&self, config: LogConfig) -> Result<(Log<Folder>, Found), OpenError> {

@@ -16,6 +16,9 @@ use super::frame::{self, FILE_HEAD, FRAME_HEAD};
 /// Octets of a file that one step of the compaction reads: a few milliseconds of a slow disk.
 const COMPACTION_STEP: usize = 1 << 20;
 
+/// Octets for which no file is given up, however full the disk is.
+const SHRINK_LEAST: u64 = 64 << 10;
+
 /// Where the operation that put a record stands, and its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
@@ -102,6 +105,11 @@ impl<D: Disk> Log<D> {
     /// How many records there are.
     pub fn records(&self) -> usize {
         self.index.len()
+    }
+
+    /// Octets that the record of this key takes, if there is one.
+    pub fn record_bytes(&self, key: RecordKey) -> Option<u64> {
+        self.index.get(&key).map(|place| u64::from(place.len))
     }
 
     /// Octets of all files.
@@ -209,15 +217,13 @@ impl<D: Disk> Log<D> {
         if self.emptied.is_some() {
             return Ok(false);
         }
-        let garbage = self.bytes - self.live_bytes;
         if self.compaction.is_none() {
+            let garbage = self.bytes - self.live_bytes;
             let pays = garbage > self.live_bytes && garbage > self.config.slack_bytes;
             if !pays || self.files.len() < 2 {
                 return Ok(false);
             }
-            let file = *self.files.first_key_value().expect("there are two").0;
-            let octets = self.disk.read(&name(file))?;
-            self.compaction = Some(Compaction { file, octets, at: FILE_HEAD });
+            self.begin_compaction()?;
         }
         let mut compaction = self.compaction.take().expect("begun above");
         let (living, at) = self.living(&compaction)?;
@@ -234,6 +240,44 @@ impl<D: Disk> Log<D> {
         }
         self.emptied = Some(compaction.file);
         Ok(false)
+    }
+
+    /// Gives up files while there is much in them that is not needed, also less than otherwise and
+    /// the only one: for a disk that is full. Returns whether there is more to do.
+    ///
+    /// # Errors
+    /// Nothing is lost; the same call may be made again.
+    pub fn make_room(&mut self) -> io::Result<bool> {
+        if self.compaction.is_none() && self.emptied.is_none() {
+            if !self.can_shrink() {
+                return Ok(false);
+            }
+            if let (1, Some((file, _))) = (self.files.len(), self.files.last_key_value()) {
+                let next = file + 1;
+                self.sync()?;
+                self.create_file(next)?;
+            }
+            self.begin_compaction()?;
+        }
+        self.compact()?;
+        if self.has_emptied() {
+            self.sync()?;
+        }
+        Ok(true)
+    }
+
+    /// Whether [`Log::make_room`] would find something to do.
+    pub fn can_shrink(&self) -> bool {
+        let least = self.config.file_bytes.min(SHRINK_LEAST);
+        let garbage = self.bytes - self.live_bytes;
+        self.compaction.is_some() || self.emptied.is_some() || garbage > self.live_bytes / 4 + least
+    }
+
+    fn begin_compaction(&mut self) -> io::Result<()> {
+        let file = *self.files.first_key_value().expect("a file to give up").0;
+        let octets = self.disk.read(&name(file))?;
+        self.compaction = Some(Compaction { file, octets, at: FILE_HEAD });
+        Ok(())
     }
 
     /// The next operations of a file that still count, and how far it has been read then.

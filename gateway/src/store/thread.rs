@@ -2,22 +2,27 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use broker_core::api::Lsn;
-use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
-use tracing::{error, info, warn};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
+use tracing::{info, warn};
 
+use super::backlog::{self, Backlog};
 use super::disk::Disk;
 use super::log::Log;
+use super::reserve;
 
 /// Batches on their way to the thread; what does not fit waits in one larger batch.
 const BATCHES_MAX: usize = 64;
 
 /// Octets that share one sync: what a slow disk writes in some 100 ms.
 const SHARED_SYNC_BYTES: usize = 8 << 20;
+
+/// Octets of what waited for the disk that become one frame: places in a file have 32 bits.
+const FRAME_BYTES_MAX: usize = 1 << 30;
 
 /// Buffers larger than this are not used again.
 const BUFFER_KEPT_BYTES: usize = 1 << 20;
@@ -66,8 +71,6 @@ pub struct StoreStats {
 struct Shared {
     committed: AtomicU64,
     health: AtomicU8,
-    /// The loop waits for the thread to end.
-    is_closing: AtomicBool,
     backlog_bytes: AtomicU64,
     syncs: AtomicU64,
     sync_us: AtomicU64,
@@ -94,27 +97,45 @@ pub struct Store {
     shared: Arc<Shared>,
     /// What found no room in the channel.
     held: Option<Batch>,
+    /// The number up to which changes were handed over.
+    submitted: Lsn,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Store {
-    /// Starts the thread. It calls `wake` whenever something has become safe.
+    /// Starts the thread. It calls `wake` whenever something has become safe, or the disk begins to
+    /// fail, and `complain` as soon as that is so and once a minute for as long as it lasts.
     ///
     /// # Errors
     /// The system has no thread.
     pub fn start<D: Disk + 'static>(
         log: Log<D>,
         wake: impl Fn() + Send + 'static,
+        complain: impl Fn(&io::Error) + Send + 'static,
     ) -> io::Result<Self> {
         let (batches, from_loop) = bounded(BATCHES_MAX);
         let (to_loop, buffers) = bounded(BATCHES_MAX);
         let shared = Arc::new(Shared::default());
-        let writer =
-            Writer { log, batches: from_loop, buffers: to_loop, shared: Arc::clone(&shared), wake };
+        let writer = Writer {
+            log,
+            batches: from_loop,
+            buffers: to_loop,
+            shared: Arc::clone(&shared),
+            wake,
+            complain,
+            counted: 0,
+        };
         writer.tell_sizes();
         let thread = std::thread::Builder::new().name("store".to_owned());
         let thread = thread.spawn(move || writer.run())?;
-        Ok(Self { batches: Some(batches), buffers, shared, held: None, thread: Some(thread) })
+        Ok(Self {
+            batches: Some(batches),
+            buffers,
+            shared,
+            held: None,
+            submitted: Lsn(0),
+            thread: Some(thread),
+        })
     }
 
     /// Hands over the changes of a turn, those up to `upto`, and leaves an empty buffer for the
@@ -132,6 +153,7 @@ impl Store {
                 Batch { upto, ..held }
             }
         };
+        self.submitted = batch.upto;
         let Some(batches) = &self.batches else { return };
         match batches.try_send(batch) {
             Ok(()) => {}
@@ -183,23 +205,25 @@ impl Store {
             // There is time now; the thread takes batches as long as the disk works.
             let _ = batches.send_timeout(held, RETRY_MAX);
         }
-        self.shared.is_closing.store(true, Ordering::Relaxed);
         self.batches = None;
         let thread = self.thread.take().expect("ended here only");
-        thread.join().is_ok() && self.backlog_bytes() == 0
+        thread.join().is_ok() && self.committed() >= self.submitted
     }
 }
 
 /// The thread's side.
-struct Writer<D, W> {
+struct Writer<D, W, C> {
     log: Log<D>,
     batches: Receiver<Batch>,
     buffers: Sender<Vec<u8>>,
     shared: Arc<Shared>,
     wake: W,
+    complain: C,
+    /// Octets of the backlog that were told.
+    counted: u64,
 }
 
-impl<D: Disk, W: Fn()> Writer<D, W> {
+impl<D: Disk, W: Fn(), C: Fn(&io::Error)> Writer<D, W, C> {
     fn run(mut self) {
         let mut is_compacting = false;
         loop {
@@ -226,44 +250,131 @@ impl<D: Disk, W: Fn()> Writer<D, W> {
     /// Makes a batch safe, with all that wait behind it. `false`: the disk refuses, and the loop is
     /// about to end.
     fn commit(&mut self, first: Batch) -> bool {
-        let mut bytes = first.changes.len();
-        let mut upto = first.upto;
-        if !self.insist(|log| log.append(&first.changes)) {
-            return false;
-        }
-        self.give_back(first.changes);
-        while bytes < SHARED_SYNC_BYTES
-            && let Ok(next) = self.batches.try_recv()
-        {
-            if !self.insist(|log| log.append(&next.changes)) {
-                return false;
+        let (mut upto, mut bytes) = (first.upto, 0);
+        let mut next = Some(first);
+        while let Some(batch) = next {
+            upto = batch.upto;
+            if let Err(error) = self.log.append(&batch.changes) {
+                self.tell_written(bytes);
+                return self.outlast(error, upto, &batch.changes);
             }
-            bytes += next.changes.len();
-            upto = next.upto;
-            self.give_back(next.changes);
+            bytes += batch.changes.len();
+            self.give_back(batch.changes);
+            next = if bytes < SHARED_SYNC_BYTES { self.batches.try_recv().ok() } else { None };
         }
-        if !self.sync() {
-            return false;
+        let synced = self.sync();
+        self.tell_written(bytes);
+        if let Err(error) = synced {
+            return self.outlast(error, upto, &[]);
         }
-        let shared = &self.shared;
-        shared.changed_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        shared.backlog_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
-        shared.committed.store(upto.0, Ordering::Release);
+        self.tell_committed(upto);
+        true
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let began = Instant::now();
+        self.log.sync()?;
+        let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.shared.syncs.fetch_add(1, Ordering::Relaxed);
+        self.shared.sync_us.fetch_add(took, Ordering::Relaxed);
+        self.shared.sync_us_max.fetch_max(took, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The disk has failed: what comes is collected, behind `changes`, until it works again. All
+    /// that is written then as one frame, before any of it is told to be safe. `false`: it does not
+    /// work, and the loop has ended.
+    fn outlast(&mut self, mut error: io::Error, mut upto: Lsn, changes: &[u8]) -> bool {
+        let mut backlog = Backlog::default();
+        self.collect(&mut backlog, changes);
+        let mut pause = RETRY_FIRST;
+        let mut complained: Option<Instant> = None;
+        let mut is_short = false;
+        loop {
+            self.tell_failure(&error);
+            if complained.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
+                (self.complain)(&error);
+                complained = Some(Instant::now());
+            }
+            let until = Instant::now() + pause;
+            let is_open = loop {
+                match self.batches.recv_deadline(until) {
+                    Ok(batch) => {
+                        upto = batch.upto;
+                        self.collect(&mut backlog, &batch.changes);
+                        self.give_back(batch.changes);
+                    }
+                    Err(RecvTimeoutError::Timeout) => break true,
+                    Err(RecvTimeoutError::Disconnected) => break false,
+                }
+            };
+            is_short |= is_full(&error);
+            let written = if is_short {
+                self.write_in_need(&mut backlog, upto)
+            } else {
+                self.write(&mut backlog, upto)
+            };
+            match written {
+                Ok(()) => break,
+                Err(_) if !is_open => return false,
+                Err(again) => error = again,
+            }
+            pause = (pause * 2).min(RETRY_MAX);
+        }
+        info!("the store can be written again");
+        self.shared.health.store(Health::Ok as u8, Ordering::Relaxed);
         (self.wake)();
         true
     }
 
-    fn sync(&mut self) -> bool {
-        let shared = Arc::clone(&self.shared);
-        self.insist(|log| {
-            let began = Instant::now();
-            log.sync()?;
-            let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-            shared.syncs.fetch_add(1, Ordering::Relaxed);
-            shared.sync_us.fetch_add(took, Ordering::Relaxed);
-            shared.sync_us_max.fetch_max(took, Ordering::Relaxed);
-            Ok(())
-        })
+    fn collect(&mut self, backlog: &mut Backlog, changes: &[u8]) {
+        backlog.add(changes, |key| self.log.record_bytes(key));
+        self.count(backlog);
+        self.shared.backlog_bytes.fetch_sub(changes.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Tells what the backlog takes by now.
+    fn count(&mut self, backlog: &Backlog) {
+        let before = core::mem::replace(&mut self.counted, backlog.memory() as u64);
+        let waiting = &self.shared.backlog_bytes;
+        waiting.fetch_add(self.counted, Ordering::Relaxed);
+        waiting.fetch_sub(before, Ordering::Relaxed);
+    }
+
+    /// Makes everything safe, first what the log has already: as long as that does not succeed it
+    /// gets no more.
+    fn write(&mut self, backlog: &mut Backlog, upto: Lsn) -> io::Result<()> {
+        self.sync()?;
+        let changes = backlog.changes();
+        if !changes.is_empty() {
+            for piece in backlog::pieces(changes, FRAME_BYTES_MAX) {
+                self.log.append(piece)?;
+            }
+            self.shared.changed_bytes.fetch_add(changes.len() as u64, Ordering::Relaxed);
+            self.sync()?;
+        }
+        *backlog = Backlog::default();
+        self.count(backlog);
+        self.tell_committed(upto);
+        Ok(())
+    }
+
+    /// The same after the disk was full. All is well when there is room for the reserve, and then
+    /// for all that waits. Until then the reserve is there for what makes the store smaller.
+    fn write_in_need(&mut self, backlog: &mut Backlog, upto: Lsn) -> io::Result<()> {
+        let held = reserve::take(self.log.disk());
+        let Err(error) = held.and_then(|()| self.write(backlog, upto)) else { return Ok(()) };
+        let is_gain = backlog.is_gain(|key| self.log.record_bytes(key));
+        if !is_full(&error) || !is_gain && !self.log.can_shrink() {
+            return Err(error);
+        }
+        reserve::release(self.log.disk())?;
+        if is_gain {
+            self.write(backlog, upto)?;
+        }
+        while self.log.make_room()? {}
+        reserve::take(self.log.disk())?;
+        self.write(backlog, upto)
     }
 
     /// Does a piece of the compaction; whether more is to do. What fails here is tried again later:
@@ -286,32 +397,23 @@ impl<D: Disk, W: Fn()> Writer<D, W> {
         }
     }
 
-    /// Does something on the disk until it succeeds; `false` if the loop has ended meanwhile.
-    fn insist(&mut self, mut action: impl FnMut(&mut Log<D>) -> io::Result<()>) -> bool {
-        let mut pause = RETRY_FIRST;
-        let mut complained: Option<Instant> = None;
-        while let Err(error) = action(&mut self.log) {
-            self.shared.failures.fetch_add(1, Ordering::Relaxed);
-            let is_full =
-                [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&error.kind());
-            let health = if is_full { Health::Full } else { Health::Failed };
-            self.shared.health.store(health as u8, Ordering::Relaxed);
-            if complained.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
-                error!(%error, "the store cannot be written: nothing is acknowledged until it can");
-                complained = Some(Instant::now());
-                (self.wake)();
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(RETRY_MAX);
-            if self.shared.is_closing.load(Ordering::Relaxed) {
-                return action(&mut self.log).is_ok();
-            }
+    fn tell_failure(&self, error: &io::Error) {
+        self.shared.failures.fetch_add(1, Ordering::Relaxed);
+        let health = if is_full(error) { Health::Full } else { Health::Failed } as u8;
+        if self.shared.health.swap(health, Ordering::Relaxed) != health {
+            (self.wake)();
         }
-        if complained.is_some() {
-            info!("the store can be written again");
-            self.shared.health.store(Health::Ok as u8, Ordering::Relaxed);
-        }
-        true
+    }
+
+    /// So many octets of changes are in the log.
+    fn tell_written(&self, bytes: usize) {
+        self.shared.changed_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.shared.backlog_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn tell_committed(&self, upto: Lsn) {
+        self.shared.committed.store(upto.0, Ordering::Release);
+        (self.wake)();
     }
 
     fn give_back(&self, mut buffer: Vec<u8>) {
@@ -328,4 +430,9 @@ impl<D: Disk, W: Fn()> Writer<D, W> {
         set(&self.shared.live_bytes, self.log.live_bytes());
         set(&self.shared.bytes, self.log.bytes());
     }
+}
+
+/// Whether there is no room, or none that we may have.
+fn is_full(error: &io::Error) -> bool {
+    [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&error.kind())
 }

@@ -247,6 +247,13 @@ impl Farm {
         Now::from_millis(self.millis)
     }
 
+    /// Answers wait for the disk, or not.
+    pub(crate) fn set_gated(&mut self, is_gated: bool) {
+        self.broker.set_gated(is_gated);
+        self.gateway.set_gated(is_gated);
+        self.turn();
+    }
+
     /// A datagram arrives.
     pub(crate) fn send(&mut self, from: &str, octets: &[u8]) {
         self.take_in(from, None, octets);
@@ -481,6 +488,7 @@ impl Farm {
             password: None,
             credit: Credit::Window(20),
             queue: settings().queue,
+            durability: Durability::Gated,
             properties: Properties::EMPTY,
         };
         self.broker.handle(self.now(), link, Incoming::Connect(connect));

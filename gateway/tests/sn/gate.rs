@@ -1,5 +1,7 @@
 //! Answers that promise something wait until it is on the disk, and nothing breaks meanwhile.
 
+use broker_core::api::Durability;
+
 use crate::farm::{A, A2, B, Farm, Q1, Q2};
 use crate::script::Known;
 
@@ -210,6 +212,119 @@ fn visits_go_on_while_answers_wait() {
     );
     farm.commit();
     farm.play(A, "< 08 13 20 00 02 00 03 00\n< 02 17");
+}
+
+/// A client whose session ends with its connection is promised nothing, so it waits for nothing.
+#[test]
+fn clean_sessions_do_not_wait_for_the_disk() {
+    let mut farm = connected();
+    // What the disk does not take.
+    farm.play(A, "> 08 12 20 00 02 'abc'");
+    farm.play(
+        B,
+        "> 0A 04 04 01 00 3C 'dev2'
+         < 03 05 00
+         > 09 0A 00 00 00 01 'a/b'
+         < 07 0B 00 01 00 01 00
+         > 08 12 40 00 02 'a/b'
+         < 08 13 40 00 01 00 02 00
+         > 08 14 00 00 03 'a/b'
+         < 04 15 00 03
+         > 04 18 00 3C
+         < 02 18
+         > 06 16 'dev2'
+         < 02 17
+         > 02 18
+         < 02 18
+         > 0A 04 04 01 00 3C 'dev2'
+         < 03 05 00
+         > 02 16
+         < 02 17",
+    );
+    farm.commit();
+    farm.play(A, "< 08 13 20 00 01 00 02 00");
+    farm.play(B, "> 02 16\n< 02 17");
+}
+
+/// While nothing can be kept publishers are told to try again later, and a message that was on its
+/// way to the disk then is no duplicate when they do.
+#[test]
+fn a_full_disk_is_congestion() {
+    let mut farm = connected();
+    farm.play(A, "> 09 0A 00 00 00 01 'a/b'\n< 07 0B 00 01 00 01 00");
+    let watcher = farm.watch("#");
+    farm.commit();
+    farm.play(A, "> 08 0C 30 00 01 00 04 '1'");
+    farm.broker.set_refusing(true);
+    farm.turn();
+    farm.play(
+        A,
+        "< 07 0D 00 01 00 04 01
+         > 08 0C B0 00 01 00 04 '1'
+         < 07 0D 00 01 00 04 01
+         > 08 0C 40 00 01 00 05 '2'
+         < 07 0D 00 01 00 05 01
+         > 08 0C 00 00 01 00 00 '0'
+         > 02 16
+         < 02 17",
+    );
+    farm.broker.set_refusing(false);
+    gated(&mut farm, "08 0C B0 00 01 00 04 '1'", "07 0D 00 01 00 04 00");
+    gated(&mut farm, "08 0C 40 00 01 00 05 '2'", "04 0F 00 05");
+    assert_eq!(farm.heard(watcher), ["a/b 1 q1", "a/b 0 q0", "a/b 1 q1", "a/b 2 q2"]);
+}
+
+#[test]
+fn without_a_gate_messages_leave_at_once_and_with_it_they_wait_again() {
+    let mut farm = connected();
+    farm.publish_as("r", b"old", Q1, true);
+    farm.commit();
+    farm.play(A, "> 08 12 20 00 02 'abc'");
+    farm.set_gated(false);
+    farm.play(
+        A,
+        "< 08 13 20 00 01 00 02 00
+         > 08 12 20 00 03 'def'
+         < 08 13 20 00 02 00 03 00
+         > 09 0A 00 00 00 01 'a/b'
+         < 07 0B 00 03 00 01 00
+         > 04 18 00 3C
+         < 02 18
+         > 06 16 'dev1'
+         < 02 17
+         > 0A 04 00 01 00 3C 'dev1'
+         < 03 05 00",
+    );
+    farm.set_gated(true);
+    gated(&mut farm, "08 12 20 00 04 'ghi'", "08 13 20 00 04 00 04 00");
+}
+
+/// A port whose answers wait for nothing: what they are for is kept all the same.
+#[test]
+fn a_port_in_memory_answers_at_once() {
+    let mut farm = Farm::durable();
+    farm.disk.is_fast = false;
+    farm.gateway.set_durability(&[Durability::Memory]);
+    farm.play(
+        A,
+        "> 0A 04 00 01 00 3C 'dev1'
+         < 03 05 00
+         > 08 12 20 00 02 'abc'
+         < 08 13 20 00 01 00 02 00
+         > 08 0C 20 00 01 00 04 '1'
+         < 07 0D 00 01 00 04 00
+         < 08 0C 20 00 01 {m} '1'
+         > 07 0D 00 01 {m} 00
+         > 04 18 00 3C
+         < 02 18",
+    );
+    farm.commit();
+    farm.crash_and_restart();
+    farm.publish("abc", "2", Q1);
+    farm.play(A, "> 06 16 'dev1'\n< 08 0C 20 00 01 {m} '2'\n> 07 0D 00 01 {m} 00\n< 02 17");
+    farm.commit();
+    farm.crash_and_restart();
+    farm.play(A, "> 06 16 'dev1'\n< 02 17");
 }
 
 /// Whoever leaves does not wait for answers.

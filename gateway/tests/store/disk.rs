@@ -167,8 +167,11 @@ impl Disk for SimDisk {
         let mut state = self.state();
         state.operate()?;
         let file = state.file(name)?;
+        let before = file.octets.len();
         file.octets.truncate(usize::try_from(len).map_err(io::Error::other)?);
+        let freed = before - file.octets.len();
         file.forgotten = file.forgotten.min(file.octets.len());
+        state.room = state.room.map(|room| room + freed);
         Ok(())
     }
 
@@ -192,7 +195,9 @@ impl Disk for SimDisk {
     fn remove(&mut self, name: &str) -> io::Result<()> {
         let mut state = self.state();
         state.operate()?;
-        state.files.remove(name).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+        let file = state.files.remove(name).ok_or(io::ErrorKind::NotFound)?;
+        state.room = state.room.map(|room| room + file.octets.len());
+        Ok(())
     }
 
     fn sync_dir(&mut self) -> io::Result<()> {

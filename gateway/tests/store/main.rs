@@ -4,6 +4,7 @@ mod damage;
 mod disk;
 mod power;
 mod refusals;
+mod room;
 mod running;
 
 use std::collections::BTreeMap;

@@ -535,6 +535,7 @@ fn connect(
             paused_qos0_messages_max: 2,
             overflow: overflow[usize::from(window) % 3],
         },
+        durability: Durability::Gated,
         properties: Properties::EMPTY,
     }
 }
