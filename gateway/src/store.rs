@@ -8,7 +8,8 @@
 //! |---|---|
 //! | `disk` | the few operations on files that are needed |
 //! | `frame` | octets of the files |
-//! | `log` | appending, syncing, compaction, the index of what lives |
+//! | `index` | where the records stand that live |
+//! | `log` | appending, syncing, compaction |
 //! | `open` | from files to a log; what is torn, what is damaged |
 //! | `data_dir` | the folder: locked, opened, set aside if damaged |
 //! | `thread` | one sync for all that waits |
@@ -17,6 +18,7 @@
 mod data_dir;
 pub mod disk;
 mod frame;
+mod index;
 mod log;
 mod open;
 mod thread;
