@@ -8,7 +8,8 @@
 //! |---|---|
 //! | `disk` | the few operations on files that are needed |
 //! | `frame` | octets of the files |
-//! | `log` | appending, syncing, compaction, the index of what lives |
+//! | `index` | where the records stand that live |
+//! | `log` | appending, syncing, compaction |
 //! | `open` | from files to a log; what is torn, what is damaged |
 //! | `data_dir` | the folder: locked, opened, set aside if damaged |
 //! | `backlog` | what waits for a disk that takes nothing |
@@ -20,6 +21,7 @@ mod backlog;
 mod data_dir;
 pub mod disk;
 mod frame;
+mod index;
 mod log;
 mod open;
 mod reserve;

@@ -110,8 +110,16 @@ impl Process {
     /// `false` if the process ended without it.
     #[track_caller]
     pub fn wait_for_log(&self, text: &str) -> bool {
-        let (found, ended) = self.log.wait_for(text);
+        let (found, ended) = self.log.wait_for(|line| line.contains(text));
         assert!(found || ended, "no `{text}` in {}", self.log());
+        found
+    }
+
+    /// The same for a line that ends with `text`.
+    #[track_caller]
+    pub fn wait_for_log_end(&self, text: &str) -> bool {
+        let (found, ended) = self.log.wait_for(|line| line.ends_with(text));
+        assert!(found || ended, "no line that ends with `{text}` in {}", self.log());
         found
     }
 
@@ -268,9 +276,9 @@ impl Log {
         drop(waited.expect("as in lock()"));
     }
 
-    /// Waits for a line with `text`, or for the end: whether the one and the other is there.
-    fn wait_for(&self, text: &str) -> (bool, bool) {
-        let found = |lines: &LogLines| lines.kept.iter().any(|line| line.contains(text));
+    /// Waits for such a line, or for the end: whether the one and the other is there.
+    fn wait_for(&self, is_it: impl Fn(&str) -> bool) -> (bool, bool) {
+        let found = |lines: &LogLines| lines.kept.iter().any(|line| is_it(line));
         let waiting = |lines: &mut LogLines| !lines.closed && !found(lines);
         let waited = self.changed.wait_timeout_while(self.lock(), PATIENCE, waiting);
         let (lines, _) = waited.expect("as in lock()");

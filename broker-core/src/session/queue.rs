@@ -126,8 +126,8 @@ impl Queue {
     }
 
     /// Puts a retained message in front of what was accepted since the subscription that it is for,
-    /// that is from the message with number `before` on. Returns the number of the first
-    /// of these that has a record.
+    /// that is from the message with number `before` on. If it has a record, the number of the
+    /// first of these that has one is returned.
     pub(crate) fn insert_replayed(
         &mut self,
         entry: Queued,
@@ -139,6 +139,10 @@ impl Queue {
         let position = self.entries.iter().position(is_newer).unwrap_or(self.entries.len());
         self.replayed += 1;
         self.entries.insert(position, entry);
+        if entry.number == 0 {
+            // Nobody in this queue has one, perhaps, and it may be long.
+            return None;
+        }
         let mut behind = self.entries.range(position + 1..);
         let follower = behind.find(|other| other.number != 0 && !other.is_replayed);
         follower.map(|other| other.number)

@@ -5,27 +5,20 @@
 //! it is appended again and the file deleted. So files go in the order in which they came, and a
 //! deletion is forgotten with its file: whatever it deleted stood before it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 
 use broker_core::journal::{OP_HEAD, Op, Ops, RecordKey};
 
 use super::disk::Disk;
 use super::frame::{self, FILE_HEAD, FRAME_HEAD};
+use super::index::{Index, Place};
 
 /// Octets of a file that one step of the compaction reads: a few milliseconds of a slow disk.
 const COMPACTION_STEP: usize = 1 << 20;
 
 /// Octets for which no file is given up, however full the disk is.
 const SHRINK_LEAST: u64 = 64 << 10;
-
-/// Where the operation that put a record stands, and its length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    file: u32,
-    offset: u32,
-    len: u32,
-}
 
 #[derive(Clone, Copy, Debug, Default)]
 struct FileState {
@@ -63,7 +56,7 @@ pub struct Log<D> {
     disk: D,
     config: LogConfig,
     files: BTreeMap<u32, FileState>,
-    index: HashMap<RecordKey, Place, foldhash::fast::RandomState>,
+    index: Index,
     /// Octets of all files, and of the operations in them that the index knows.
     bytes: u64,
     live_bytes: u64,
@@ -88,7 +81,7 @@ impl<D: Disk> Log<D> {
             disk,
             config,
             files: BTreeMap::new(),
-            index: HashMap::default(),
+            index: Index::default(),
             bytes: 0,
             live_bytes: 0,
             number: 0,
@@ -109,7 +102,7 @@ impl<D: Disk> Log<D> {
 
     /// Octets that the record of this key takes, if there is one.
     pub fn record_bytes(&self, key: RecordKey) -> Option<u64> {
-        self.index.get(&key).map(|place| u64::from(place.len))
+        self.index.get(key).map(|place| u64::from(place.len))
     }
 
     /// Octets of all files.
@@ -164,7 +157,7 @@ impl<D: Disk> Log<D> {
             self.live_bytes += op.size() as u64;
             self.index.insert(op.key, Place { file, offset, len })
         } else {
-            self.index.remove(&op.key)
+            self.index.remove(op.key)
         };
         self.live_bytes -= old.map_or(0, |old| u64::from(old.len));
     }
@@ -295,7 +288,7 @@ impl<D: Disk> Log<D> {
             let mut offset = at + FRAME_HEAD;
             for op in Ops::new(frame.changes) {
                 let op = op.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-                let place = self.index.get(&op.key);
+                let place = self.index.get(op.key);
                 if place.is_some_and(|place| (place.file, place.offset as usize) == (file, offset))
                 {
                     living.extend_from_slice(&octets[offset..offset + op.size()]);
@@ -320,19 +313,21 @@ impl<D: Disk> Log<D> {
         &mut self,
         mut each: impl FnMut(RecordKey, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut places: Vec<_> = self.index.iter().map(|(key, place)| (*key, *place)).collect();
-        places.sort_unstable_by_key(|(key, place)| (key.table(), place.file, place.offset));
         let mut read: Option<(u32, Vec<u8>)> = None;
-        for (key, place) in places {
-            if read.as_ref().is_none_or(|(file, _)| *file != place.file) {
-                read = Some((place.file, self.disk.read(&name(place.file))?));
+        for table in self.index.tables() {
+            let mut places = self.index.of_table(table);
+            places.sort_unstable_by_key(|(_, place)| (place.file, place.offset));
+            for (key, place) in places {
+                if read.as_ref().is_none_or(|(file, _)| *file != place.file) {
+                    read = Some((place.file, self.disk.read(&name(place.file))?));
+                }
+                let (_, octets) = read.as_ref().expect("read above");
+                let (from, len) = (place.offset as usize, place.len as usize);
+                let value = octets.get(from + OP_HEAD..from + len).ok_or_else(|| {
+                    io::Error::new(io::ErrorKind::UnexpectedEof, "a file of the store has shrunk")
+                })?;
+                each(key, value)?;
             }
-            let (_, octets) = read.as_ref().expect("read above");
-            let (from, len) = (place.offset as usize, place.len as usize);
-            let value = octets.get(from + OP_HEAD..from + len).ok_or_else(|| {
-                io::Error::new(io::ErrorKind::UnexpectedEof, "a file of the store has shrunk")
-            })?;
-            each(key, value)?;
         }
         Ok(())
     }
@@ -352,9 +347,11 @@ impl<D: Disk> Log<D> {
         }
         match last {
             Some((file, state)) if state.len < self.config.file_bytes => Ok(file),
-            Some((file, _)) => {
-                // Only the last file may have a torn end.
+            Some((file, state)) => {
+                // Only the last file may have a torn end, or room behind it.
                 self.sync()?;
+                self.disk.truncate(&name(file), state.len)?;
+                self.disk.sync(&name(file))?;
                 self.create_file(file + 1)
             }
             None => self.create_file(1),

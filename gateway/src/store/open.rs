@@ -96,10 +96,15 @@ pub fn open<D: Disk>(disk: D, config: LogConfig) -> Result<(Log<D>, Found), Open
         if end == octets.len() {
             continue;
         }
+        let torn_bytes = without_room(&octets[end..]);
+        if !is_last && torn_bytes == 0 {
+            // It was cut off before the next file was made, and the disk has forgotten that.
+            continue;
+        }
         if !is_last || !is_torn(&octets, end, expected) {
             return Err(OpenError::Damaged { name, offset: end as u64 });
         }
-        found.torn_bytes += (octets.len() - end) as u64;
+        found.torn_bytes += torn_bytes as u64;
         log.disk().truncate(&name, end as u64)?;
         log.disk().sync(&name)?;
     }
@@ -117,6 +122,11 @@ fn read_frames<D: Disk>(log: &mut Log<D>, file: u32, octets: &[u8], mut next: u6
         at += frame.len();
     }
     (at, next)
+}
+
+/// How many octets there are but for the zeros of room that was made and not used.
+fn without_room(octets: &[u8]) -> usize {
+    octets.iter().rposition(|octet| *octet != 0).map_or(0, |last| last + 1)
 }
 
 /// Whether what cannot be read was never safe: no later frame was written after it was.

@@ -50,6 +50,23 @@ fn no_changed_octet_goes_unnoticed() {
     panic!("the last frame is taken for torn");
 }
 
+/// Room behind a file that is done is cut off, and a disk may forget that.
+#[test]
+fn zeros_behind_a_file_that_is_done_are_no_damage() {
+    let (disk, model) = written();
+    let names = disk.names();
+    disk.edit(&names[0], |octets| octets.resize(octets.len() + 100, 0));
+    let mut log = reopen(&disk).expect("only zeros");
+    assert_eq!(records(&mut log), model);
+    while log.compact().expect("the disk works") || log.has_emptied() {
+        log.sync().expect("the disk works");
+    }
+    assert_eq!(records(&mut log), model);
+    let (disk, _) = written();
+    disk.edit(&names[0], |octets| octets.resize(octets.len() + 100, 7));
+    assert!(reopen(&disk).is_err(), "anything else is");
+}
+
 #[test]
 fn a_file_that_is_missing_in_the_middle_is_noticed() {
     let (disk, _) = written();

@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use mqtt_sn_gw::store::disk::Disk;
 
+/// Octets that a file has when it has been made.
+const FILE_HEAD: usize = 40;
+
 #[derive(Clone, Debug, Default)]
 struct SimFile {
     /// What a reader sees.
@@ -79,7 +82,12 @@ impl SimDisk {
             if !state.safe_names.contains(name) && rng.bool() {
                 continue;
             }
-            let octets = torn(file, rng);
+            let mut octets = torn(file, rng);
+            let is_last = Some(name) == state.files.keys().next_back();
+            if is_last && octets.len() > FILE_HEAD {
+                // A folder makes room ahead of what is appended.
+                octets.resize(octets.len() + rng.usize(..100), 0);
+            }
             left.safe_names.push(name.clone());
             left.files.insert(name.clone(), SimFile { safe: octets.clone(), octets, forgotten: 0 });
         }

@@ -34,9 +34,15 @@ impl Mosquitto {
     #[track_caller]
     pub fn with_config(more: &str) -> Option<Self> {
         let program = found("mosquitto", program("mosquitto"))?;
-        let started = (0..STARTS_MAX).find_map(|_| Self::try_start(&program, more));
-        assert!(started.is_some(), "no free port for mosquitto in {STARTS_MAX} starts");
-        started
+        Some(Self::with_program(&program, more))
+    }
+
+    /// The same of another build.
+    #[track_caller]
+    pub fn with_program(program: &Path, more: &str) -> Self {
+        let mut starts = (0..STARTS_MAX).map(|_| Self::try_start(program, more));
+        let started = starts.find_map(|started| started);
+        started.unwrap_or_else(|| panic!("no free port for mosquitto in {STARTS_MAX} starts"))
     }
 
     /// One start; none if the port was taken.
@@ -50,7 +56,8 @@ impl Mosquitto {
         ));
         let mut command = Command::new(program);
         let process = Process::spawn("mosquitto", command.arg("-c").arg(config));
-        if process.wait_for_log(" running") {
+        // Later versions also say which user they are running as, before they listen.
+        if process.wait_for_log_end(" running") {
             return Some(Self { process, address, _dir: dir });
         }
         assert!(process.log().contains("Address already in use"), "{}", process.log());

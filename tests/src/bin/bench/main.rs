@@ -6,13 +6,14 @@
 //!
 //! The floor (a bare [`relay`]), the gateway and Mosquitto stand side by side; in each round every
 //! one of them carries the same [`load`] for a moment, and its CPU time is read from the
-//! scheduler's account before and after, at rest. `docs/performance.md` tells the method and the
-//! results so far.
+//! scheduler's account before and after, at rest. What durability costs, [`durable`] measures.
+//! `docs/performance.md` tells the methods and the results so far.
 
 #![expect(clippy::print_stdout, reason = "a report is printed")]
 
 mod calls;
 mod cores;
+mod durable;
 mod link;
 mod load;
 mod options;
@@ -33,8 +34,9 @@ use options::{Action, Options};
 
 fn main() -> ExitCode {
     let options = Options::parse().settle();
-    let result = match options.action {
+    let result = match &options.action {
         Some(Action::Relay) => relay::run(),
+        Some(Action::Durable(options)) => durable::run(options),
         None => bench(&options),
     };
     match result {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::durable;
 use crate::tally::Stamp;
 
 /// The CPU time that a message costs the server
@@ -85,11 +86,13 @@ pub(crate) struct Options {
 }
 
 /// What the program does when it is not the benchmark.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Action {
     /// Serve as the bare relay (the benchmark starts it so)
     #[command(hide = true)]
     Relay,
+    /// Measure what durability costs, and the restart with a large store
+    Durable(durable::Options),
 }
 
 /// A scenario by its letter.

@@ -69,14 +69,14 @@ impl CaseResult {
 }
 
 /// The value that this share of all stays below; not a number if there is none.
-fn quantile(values: &[f64], share: f64) -> f64 {
+pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     let last = values.len().saturating_sub(1);
     values.get((last as f64 * share).round() as usize).copied().unwrap_or(f64::NAN)
 }
 
-fn mib(octets: u64) -> f64 {
+pub(crate) fn mib(octets: u64) -> f64 {
     octets as f64 / f64::from(1 << 20)
 }
 

@@ -118,7 +118,7 @@ fn gateway(program: &Path) -> Command {
 }
 
 /// The first address of each kind in `ready mqtt=A,… mqtt-sn=B,…`.
-fn ready_address(line: &str) -> Option<Address> {
+pub(crate) fn ready_address(line: &str) -> Option<Address> {
     let words = line.strip_prefix("ready ")?;
     let find = |kind: &str| -> Option<SocketAddr> {
         let mut fields = words.split(' ').filter_map(|word| word.split_once('='));
@@ -129,7 +129,7 @@ fn ready_address(line: &str) -> Option<Address> {
 }
 
 /// The gateway beside this program, brought up to date.
-fn build(bench: &Path) -> io::Result<PathBuf> {
+pub(crate) fn build(bench: &Path) -> io::Result<PathBuf> {
     let profile_dir = bench.parent().expect("a program lies in a folder");
     let target_dir = profile_dir.parent().expect("target/<profile>");
     let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {

@@ -3,6 +3,8 @@
 //! MQTT 3.1.1 and MQTT-SN 1.2, as much of them as a publish needs. Decoding trusts the server: what
 //! does not fit ends the run, since a number about a wrong conversation is worth nothing.
 
+use std::borrow::Cow;
+
 /// Packet types of MQTT, the upper half of the first octet.
 pub(crate) mod kind {
     pub(crate) const CONNECT: u8 = 1;
@@ -11,6 +13,7 @@ pub(crate) mod kind {
     pub(crate) const PUBACK: u8 = 4;
     pub(crate) const SUBSCRIBE: u8 = 8;
     pub(crate) const SUBACK: u8 = 9;
+    pub(crate) const DISCONNECT: u8 = 14;
 }
 
 /// Message types of MQTT-SN, the second octet.
@@ -75,6 +78,11 @@ impl<'a> Packet<'a> {
         }
     }
 
+    /// The topic of a PUBLISH.
+    pub(crate) fn topic(&self) -> Cow<'a, str> {
+        String::from_utf8_lossy(&self.body[2..2 + usize::from(number(self.body, 0))])
+    }
+
     /// The packet identifier of an acknowledgement.
     ///
     /// # Panics
@@ -98,6 +106,16 @@ pub(crate) fn connect(client: &str) -> Vec<u8> {
     put_text(&mut body, client);
     packet(kind::CONNECT << 4, &body)
 }
+
+/// CONNECT of a client whose session is kept.
+pub(crate) fn connect_to_kept(client: &str) -> Vec<u8> {
+    let mut body = b"\x00\x04MQTT\x04\x00\x00\x00".to_vec();
+    put_text(&mut body, client);
+    packet(kind::CONNECT << 4, &body)
+}
+
+/// DISCONNECT.
+pub(crate) const DISCONNECT: [u8; 2] = [kind::DISCONNECT << 4, 0];
 
 /// The client of a CONNECT.
 pub(crate) fn connecting_client<'a>(packet: &Packet<'a>) -> &'a [u8] {

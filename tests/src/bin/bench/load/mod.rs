@@ -8,6 +8,7 @@
 
 pub(crate) mod fanout;
 pub(crate) mod pairs;
+pub(crate) mod publishers;
 pub(crate) mod sensors;
 
 use std::io;
