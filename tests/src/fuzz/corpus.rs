@@ -1,9 +1,9 @@
 //! Corpora and dictionaries as they are committed.
 //!
 //! A corpus is one text file, an input a line, in octets as the specifications draw them (see
-//! [`hex`](crate::hex)): so a reader sees what it holds and a change of it is a change of lines.
-//! What stands behind `--` is for the reader. A dictionary is in the format of libFuzzer:
-//! `name="text\xFF"`.
+//! [`hex`](crate::hex)): so a reader sees what it holds and a change of it is a change of lines. A
+//! line that begins with `--` says what the next input is there for; such inputs stay. A dictionary
+//! is in the format of libFuzzer: `name="text\xFF"`.
 
 use std::fs;
 
@@ -15,16 +15,26 @@ use crate::{hex, repository};
 /// # Panics
 /// If it is not there, or not in its format.
 pub fn inputs(target: &Target) -> Vec<Vec<u8>> {
-    let text = read(&format!("corpus/{}.txt", target.name));
-    let lines = text.lines().map(|line| line.split(" --").next().unwrap_or(line));
-    lines.filter(|line| !line.starts_with("--")).map(hex::octets).collect()
+    let text = read(target);
+    text.lines().filter(|line| !line.starts_with(COMMENT)).map(hex::octets).collect()
 }
 
-/// A corpus as text, sorted by length; `inputs` in any order.
-pub fn pack(mut inputs: Vec<Vec<u8>>) -> String {
+/// A new corpus for a target as text: the inputs that are there for a reason, then these, sorted by
+/// length.
+///
+/// # Panics
+/// As [`inputs`].
+pub fn pack(target: &Target, mut inputs: Vec<Vec<u8>>) -> String {
+    let text = read(target);
+    let pairs = text.lines().zip(text.lines().skip(1));
+    let mut packed = String::new();
+    for (comment, kept) in pairs.filter(|(line, _)| line.starts_with(COMMENT)) {
+        packed += &format!("{comment}\n{kept}\n");
+        inputs.retain(|input| line(input) != kept);
+    }
     inputs.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
     inputs.dedup();
-    inputs.iter().fold(String::new(), |text, input| text + &line(input) + "\n")
+    inputs.iter().fold(packed, |text, input| text + &line(input) + "\n")
 }
 
 /// The words of a target's dictionary.
@@ -32,20 +42,28 @@ pub fn pack(mut inputs: Vec<Vec<u8>>) -> String {
 /// # Panics
 /// If it is not there, or not in its format.
 pub fn dictionary(target: &Target) -> Vec<Vec<u8>> {
-    let text = read(&format!("dictionaries/{}.dict", target.dictionary));
+    let text = read_file(&format!("dictionaries/{}.dict", target.dictionary));
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.map(|line| word(line).unwrap_or_else(|| panic!("{line} is no word"))).collect()
 }
 
-fn read(path: &str) -> String {
+fn read(target: &Target) -> String {
+    read_file(&format!("corpus/{}.txt", target.name))
+}
+
+fn read_file(path: &str) -> String {
     let path = repository::path(&format!("tests/fuzz/{path}"));
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// What a line for the reader begins with.
+const COMMENT: &str = "--";
+
 /// Runs of so many letters are written as text.
 const TEXT_MIN: usize = 3;
 
-fn line(octets: &[u8]) -> String {
+/// An input as a line of a corpus.
+pub fn line(octets: &[u8]) -> String {
     let mut words = Vec::new();
     let mut rest = octets;
     while let Some(first) = rest.first() {
@@ -90,8 +108,8 @@ mod tests {
     fn an_input_is_read_as_it_was_written() {
         for octets in [&b""[..], b"\x00ab\xFFabc'de f'\x7F", b"--", b" -- abc -- "] {
             let line = line(octets);
-            let read = hex::octets(line.split(" --").next().unwrap_or_default());
-            assert_eq!(read, octets, "{line}");
+            assert!(!line.starts_with(COMMENT));
+            assert_eq!(hex::octets(&line), octets, "{line}");
         }
     }
 

@@ -41,7 +41,7 @@ pub mod websocket;
 
 use std::thread;
 
-pub use corpus::{dictionary, inputs, pack};
+pub use corpus::{dictionary, inputs, line, pack};
 pub use mutate::Mutator;
 
 /// Something that is fuzzed.
@@ -77,7 +77,7 @@ pub fn check_shown(target: &Target, input: &[u8]) -> u64 {
     impl Drop for Shown<'_> {
         fn drop(&mut self) {
             if thread::panicking() {
-                eprintln!("{} does not hold for\n{}", self.0.name, pack(vec![self.1.to_vec()]));
+                eprintln!("{} does not hold for\n{}", self.0.name, line(self.1));
             }
         }
     }

@@ -46,19 +46,23 @@ fn check_packet(octets: &[u8], packet: Packet<'_>, digest: &mut Digest) {
     assert_eq!(Packet::decode(&other_form(octets)).ok(), Some(packet), "both forms say the same");
 }
 
+/// The bits that mean something in the flags of a message, if it begins with flags.
+const FLAGS: [(MsgType, u8); 7] = [
+    (MsgType::Connect, 0x0C),
+    (MsgType::WillTopic, 0x70),
+    (MsgType::WillTopicUpd, 0x70),
+    (MsgType::Publish, 0xF3),
+    (MsgType::Subscribe, 0xE3),
+    (MsgType::Suback, 0x60),
+    (MsgType::Unsubscribe, 0x03),
+];
+
 /// What came is what is written, but for bits and ids that mean nothing where they stand.
 fn check_same(came: &[u8], written: &[u8], packet: Packet<'_>) {
     let body_at = if written[0] == 1 { 4 } else { 2 };
     let mut came = came.to_vec();
-    let flags = match packet.msg_type() {
-        MsgType::Connect => 0x0C,
-        MsgType::WillTopic | MsgType::WillTopicUpd => 0x70,
-        MsgType::Publish => 0xF3,
-        MsgType::Subscribe => 0xE3,
-        MsgType::Suback => 0x60,
-        MsgType::Unsubscribe => 0x03,
-        _ => 0xFF,
-    };
+    let flags = FLAGS.iter().find(|(kind, _)| *kind == packet.msg_type());
+    let flags = flags.map_or(0xFF, |(_, bits)| *bits);
     if let Some(octet) = came.get_mut(body_at) {
         *octet &= flags;
     }

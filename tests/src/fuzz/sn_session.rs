@@ -191,10 +191,10 @@ impl Sender {
     /// when it sleeps already.
     fn hear(&mut self, packet: &Packet<'_>, is_durable: bool) {
         assert!(!self.is_asleep || is_durable, "{packet:?} was sent to one who sleeps");
-        match packet {
-            Packet::Connack(connack) => self.is_known |= connack.return_code.is_accepted(),
-            Packet::Disconnect(_) => self.may_sleep = self.says_to_sleep,
-            _ => {}
+        if let Packet::Connack(connack) = packet {
+            self.is_known |= connack.return_code.is_accepted();
+        } else if let Packet::Disconnect(_) = packet {
+            self.may_sleep = self.says_to_sleep;
         }
         let is_much = self.bytes_out > self.bytes_in;
         assert!(self.is_known || !is_much, "a stranger is told more than it said: {packet:?}");

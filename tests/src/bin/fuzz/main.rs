@@ -45,7 +45,7 @@ fn main() -> io::Result<()> {
         Action::List => TARGETS.iter().try_for_each(|target| tell(target.name)),
         Action::Unpack { target, folder } => unpack(find(&target)?, &folder),
         Action::Pack { target, folder } => pack(find(&target)?, &folder),
-        Action::Line { file } => tell(fuzz::pack(vec![fs::read(file)?]).trim_end()),
+        Action::Line { file } => tell(&fuzz::line(&fs::read(file)?)),
         Action::Try { target, count, seed, folder } => {
             attempt(find(&target)?, count, seed, folder.as_deref())
         }
@@ -75,7 +75,7 @@ fn unpack(target: &Target, folder: &Path) -> io::Result<()> {
 
 fn pack(target: &Target, folder: &Path) -> io::Result<()> {
     let path = repository::path(&format!("tests/fuzz/corpus/{}.txt", target.name));
-    fs::write(path, fuzz::pack(files(folder)?))
+    fs::write(path, fuzz::pack(target, files(folder)?))
 }
 
 fn files(folder: &Path) -> io::Result<Vec<Vec<u8>>> {
