@@ -1,7 +1,7 @@
 //! Corpora and dictionaries as they are committed.
 //!
 //! A corpus is one text file, an input a line, in octets as the specifications draw them (see
-//! [`hex`](crate::hex)): so a reader sees what it holds and a change of it is a change of lines. A
+//! [`hex`]): so a reader sees what it holds and a change of it is a change of lines. A
 //! line that begins with `--` says what the next input is there for; such inputs stay. A dictionary
 //! is in the format of libFuzzer: `name="text\xFF"`.
 
