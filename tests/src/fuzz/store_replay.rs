@@ -269,14 +269,14 @@ fn file(choice: u8, number: u64, body: &[u8]) -> Vec<u8> {
     file
 }
 
-/// A number of any size, the largest more often than others.
+/// A number that a log may reach, or one of the largest there are.
 fn wide(input: &mut Input<'_>) -> u64 {
     let low = u64::from(input.u8());
     match low & 3 {
         0 => low >> 2,
         1 => u64::MAX - (low >> 2),
         2 => u64::from(u32::MAX) - (low >> 2),
-        _ => u64::from(input.u16()) << (low >> 2 & 48),
+        _ => u64::from(input.u16()) << (low >> 2 & 32),
     }
 }
 
