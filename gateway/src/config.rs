@@ -234,6 +234,28 @@ impl Config {
         }
     }
 
+    /// Reads a file of predefined topics from `text`, under the limits of this configuration;
+    /// problems call it `name`. Its first line tells the spelling, or one of the words of
+    /// `mqtt_sn.predefined_format` does.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with the text. A spelling that nobody knows is none.
+    pub fn predefined_topics(
+        &self,
+        name: &str,
+        text: &str,
+        spelling: Option<&str>,
+    ) -> Result<Vec<PredefinedTopic>, Problems> {
+        let mut problems = Vec::new();
+        let source = Source::new(name, text);
+        let spelling = spelling.and_then(|word| word.parse().ok());
+        let entries = topic_file::read(&source, spelling, &self.limits, &mut problems);
+        let topics = topics::join(entries, &mut problems);
+        Problems::check(problems)?;
+        Ok(topics)
+    }
+
     /// Puts the command line over the file.
     fn apply(&mut self, args: &CliArgs, problems: &mut Vec<Problem>) {
         let (file, section) = (std::mem::take(&mut self.listeners), &self.mqtt_sn);

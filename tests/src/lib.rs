@@ -14,6 +14,7 @@
 //! | [`process`] | child processes that cannot outlive their test |
 //! | [`obligations`] | what the specifications oblige us to, and who names it |
 //! | [`conformance`] | the document that tells where each of them is carried out and shown |
+//! | [`fuzz`] | functions that take any octets and check what is true of all
 //! | [`sim`] | worlds of virtual devices around the real machine |
 //! | [`repository`] | the files of this repository, for tests that read sources |
 
@@ -22,6 +23,7 @@ pub mod client;
 pub mod conformance;
 pub mod descriptors;
 pub mod foreign;
+pub mod fuzz;
 pub mod gateway;
 pub mod hex;
 pub mod lossy;

@@ -31,6 +31,12 @@ impl Broker {
             self.answer(key, Control::ack(link, ack));
             return;
         }
+        if qos == QoS::ExactlyOnce && session.received.len() >= self.config.limits.received_ids_max
+        {
+            // It could not be told from its repetition, so it is not taken at all.
+            self.cut_off(key, ReasonCode::ReceiveMaximumExceeded);
+            return;
+        }
         // A refusal that the client cannot be told is an ordinary acknowledgement [MQTT-3.3.5-2];
         // an identifier of QoS 1 that was used before means a new message [MQTT-4.3.2-2], and so
         // does one of QoS 2 that was released [MQTT-2.3.1-2].
@@ -53,15 +59,10 @@ impl Broker {
         let reason = reason(routed, dialect);
         // The identifier of what was refused means another message next time [MQTT5-4.3.3-9].
         if qos == QoS::ExactlyOnce && !reason.is_error() {
-            let limit = self.config.limits.received_ids_max;
             let received = &mut self.session(key).received;
             received.insert(id);
             let unreleased = received.len();
             self.stats.high.received_ids = self.stats.high.received_ids.max(unreleased);
-            if unreleased > limit {
-                self.cut_off(key, ReasonCode::ReceiveMaximumExceeded);
-                return;
-            }
             self.record_received(key, id);
         }
         let kind = match qos {

@@ -124,6 +124,22 @@ fn too_many_unreleased_messages_of_qos_2_end_the_link() {
     assert_eq!(heard.len(), 3);
 }
 
+#[test]
+fn the_message_of_qos_2_that_ends_the_link_is_not_delivered() {
+    let mut bench = bench(Limits { received_ids_max: 2, ..Limits::default() });
+    let reader = bench.join("reader", &CLEAN);
+    bench.subscribe(reader, "t", Q0);
+    bench.hear(reader);
+    for _ in 0..2 {
+        let client = bench.join("c", &PERSISTENT);
+        for id in 1..=3 {
+            bench.publish_as(client, "t", "hi", Q2, false, id);
+        }
+    }
+    assert_eq!(bench.hear(reader).len(), 2, "each message that was taken, once");
+    assert_eq!(bench.broker.stats().high.received_ids, 2);
+}
+
 /// [MQTT-4.8.0-2], for those who cannot be told of it.
 #[test]
 fn without_memory_what_would_have_to_wait_is_refused_and_the_rest_goes_on() {

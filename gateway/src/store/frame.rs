@@ -21,6 +21,9 @@ pub(super) const VERSION: u32 = 1;
 /// Octets of the head of a file.
 pub(super) const FILE_HEAD: usize = 40;
 
+/// A file for frames from a number beyond this one is not ours: so none is counted up too far.
+pub(super) const FIRST_MAX: u64 = 1 << 62;
+
 const FRAME_MAGIC: &[u8; 4] = b"MSGF";
 
 /// Octets of a frame before its changes.

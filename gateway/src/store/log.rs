@@ -126,6 +126,11 @@ impl<D: Disk> Log<D> {
         self.bytes += len;
     }
 
+    /// Goes on with this number, if no frame follows that has one.
+    pub(super) const fn begin_at(&mut self, first: u64) {
+        self.number = first - 1;
+    }
+
     /// Adds a frame that stands at the end of a file.
     pub(super) fn add_frame(&mut self, file: u32, number: u64, changes: &[u8]) {
         let state = self.files.get_mut(&file).expect("added before");

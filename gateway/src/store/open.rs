@@ -3,8 +3,10 @@
 use std::fmt;
 use std::io;
 
+use broker_core::journal::Ops;
+
 use super::disk::Disk;
-use super::frame::{self, FILE_HEAD, FileHead, VERSION};
+use super::frame::{self, FILE_HEAD, FIRST_MAX, FileHead, Frame, VERSION};
 use super::log::{self, Log, LogConfig};
 
 /// What was found.
@@ -74,9 +76,13 @@ pub fn open<D: Disk>(disk: D, config: LogConfig) -> Result<(Log<D>, Found), Open
         let octets = log.disk().read(&name)?;
         match frame::read_file_head(&octets) {
             FileHead::Good { number, first }
-                if number == u64::from(*file) && next.is_none_or(|next| next == first) =>
+                if number == u64::from(*file)
+                    && next.is_none_or(|next| next == first)
+                    && (1..=FIRST_MAX).contains(&first) =>
             {
                 next = Some(first);
+                log.add_file(*file);
+                log.begin_at(first);
             }
             FileHead::Newer { version } => return Err(OpenError::Newer { name, version }),
             FileHead::Cut if is_last => {
@@ -90,7 +96,6 @@ pub fn open<D: Disk>(disk: D, config: LogConfig) -> Result<(Log<D>, Found), Open
                 return Err(OpenError::Damaged { name, offset: 0 });
             }
         }
-        log.add_file(*file);
         let (end, expected) = read_frames(&mut log, *file, &octets, next.unwrap_or(1));
         next = Some(expected);
         if end == octets.len() {
@@ -116,7 +121,8 @@ pub fn open<D: Disk>(disk: D, config: LogConfig) -> Result<(Log<D>, Found), Open
 /// and the number of the frame that would stand there.
 fn read_frames<D: Disk>(log: &mut Log<D>, file: u32, octets: &[u8], mut next: u64) -> (usize, u64) {
     let mut at = FILE_HEAD;
-    while let Some(frame) = frame::read_frame(&octets[at..]).filter(|frame| frame.number == next) {
+    let follows = |frame: &Frame<'_>, next| frame.number == next && is_journal(frame.changes);
+    while let Some(frame) = frame::read_frame(&octets[at..]).filter(|frame| follows(frame, next)) {
         log.add_frame(file, frame.number, frame.changes);
         next += 1;
         at += frame.len();
@@ -129,12 +135,18 @@ fn without_room(octets: &[u8]) -> usize {
     octets.iter().rposition(|octet| *octet != 0).map_or(0, |last| last + 1)
 }
 
-/// Whether what cannot be read was never safe: no later frame was written after it was.
+/// Whether changes are what a frame holds: a checksum that is right does not say so.
+fn is_journal(changes: &[u8]) -> bool {
+    Ops::new(changes).all(|op| op.is_ok())
+}
+
+/// Whether what cannot be read was never safe: no later frame was written after it was. A whole
+/// frame that is not the next one, or holds no changes, is not what a crash leaves.
 fn is_torn(octets: &[u8], end: usize, next: u64) -> bool {
     let mut from = end;
     while let Some(at) = frame::find_frame(octets, from, next) {
         let later = frame::read_frame(&octets[at..]).expect("found there");
-        if later.synced >= next {
+        if later.synced >= next || at == end {
             return false;
         }
         from = at + later.len();
@@ -152,7 +164,8 @@ pub fn salvage<D: Disk>(from: &dyn Disk, into: &mut Log<D>) -> Result<Found, Ope
         let octets = from.read(&log::name(file))?;
         let mut at = FILE_HEAD.min(octets.len());
         while at < octets.len() {
-            if let Some(frame) = frame::read_frame(&octets[at..]) {
+            let frame = frame::read_frame(&octets[at..]);
+            if let Some(frame) = frame.filter(|frame| is_journal(frame.changes)) {
                 into.append(frame.changes)?;
                 at += frame.len();
             } else {

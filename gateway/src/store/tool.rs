@@ -125,12 +125,7 @@ fn verify(path: &Path, out: &mut impl Write) -> Result<(), ToolError> {
 
 fn export(path: &Path, out: &mut impl Write) -> Result<(), ToolError> {
     let mut reading = read(path)?;
-    let each = |key: RecordKey, value: &[u8]| {
-        let (table, number) = (key.table(), key.number());
-        let kind = table_name(table);
-        let line = json!({ "table": table, "kind": kind, "number": number, "value": hex(value) });
-        writeln!(out, "{line}")
-    };
+    let each = |key: RecordKey, value: &[u8]| writeln!(out, "{}", write_line(key, value));
     reading.log.for_each_record(each).map_err(failed)
 }
 
@@ -147,7 +142,7 @@ fn import(path: &Path, input: &mut impl BufRead, out: &mut impl Write) -> Result
     for (at, line) in input.lines().enumerate() {
         let line = line.map_err(failed)?;
         let wrong = || ToolError(format!("line {}: this is no line of `store export`", at + 1));
-        let (key, value) = parse(&line).ok_or_else(wrong)?;
+        let (key, value) = read_line(&line).ok_or_else(wrong)?;
         journal.put(key, |octets| octets.extend_from_slice(&value));
         records += 1;
         if journal.octets().len() >= IMPORT_BYTES {
@@ -168,8 +163,15 @@ fn flush(journal: &mut Journal, log: &mut Log<Folder>) -> Result<(), ToolError> 
     log.append(&changes).and_then(|()| log.sync()).map_err(failed)
 }
 
-/// The record of a line.
-fn parse(line: &str) -> Option<(RecordKey, Vec<u8>)> {
+/// A record as `export` writes it, without the end of the line.
+pub fn write_line(key: RecordKey, value: &[u8]) -> String {
+    let (table, number) = (key.table(), key.number());
+    let kind = table_name(table);
+    json!({ "table": table, "kind": kind, "number": number, "value": hex(value) }).to_string()
+}
+
+/// The record of such a line, if it is one.
+pub fn read_line(line: &str) -> Option<(RecordKey, Vec<u8>)> {
     let line: Value = serde_json::from_str(line).ok()?;
     let table = u8::try_from(line["table"].as_u64()?).ok()?;
     let number = line["number"].as_u64().filter(|number| number >> 56 == 0)?;
@@ -181,15 +183,10 @@ fn hex(octets: &[u8]) -> String {
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes();
-    if !digits.len().is_multiple_of(2) || !text.is_ascii() {
-        return None;
-    }
-    let octets = digits.chunks_exact(2).map(|pair| {
-        let pair = core::str::from_utf8(pair).ok()?;
-        u8::from_str_radix(pair, 16).ok()
-    });
-    octets.collect()
+    let digit = |octet: &u8| u8::try_from(char::from(*octet).to_digit(16)?).ok();
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let octets = pairs.iter().map(|[high, low]| Some(digit(high)? << 4 | digit(low)?));
+    if rest.is_empty() { octets.collect() } else { None }
 }
 
 /// What a table holds.
@@ -282,6 +279,22 @@ mod tests {
         let verified = run_on(StoreAction::Verify, path, "").expect("a good store");
         assert_eq!(verified, "ok: 2 records, 0 bytes at the end that nobody was promised\n");
         assert!(run_on(StoreAction::List, path, "").expect("a good store").contains("2 records"));
+    }
+
+    #[test]
+    fn a_value_is_hexadecimal_digits_in_pairs_and_nothing_else() {
+        let line = |value: &str| format!("{{\"table\":1,\"number\":5,\"value\":\"{value}\"}}");
+        let check = |value: &str, expect: Option<&[u8]>| {
+            let read = read_line(&line(value)).map(|(_, value)| value);
+            assert_eq!(read.as_deref(), expect, "{value}");
+        };
+        check("", Some(&[]));
+        check("00fF", Some(&[0x00, 0xFF]));
+        check("0", None);
+        check("+f", None);
+        check("0x", None);
+        check(" 1", None);
+        check("äb", None);
     }
 
     #[test]

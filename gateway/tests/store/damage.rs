@@ -77,6 +77,57 @@ fn a_file_that_is_missing_in_the_middle_is_noticed() {
     assert!(matches!(error, OpenError::Damaged { name, offset: 0 } if name == names[2]));
 }
 
+/// The checksums of file heads and frames, for octets that are put there on purpose.
+fn seal(octets: &mut [u8], frame_at: usize) {
+    let crc = crc32fast::hash(&octets[..36]).to_le_bytes();
+    octets[36..40].copy_from_slice(&crc);
+    if let Some(frame) = octets.get_mut(frame_at..).filter(|frame| !frame.is_empty()) {
+        let covered = [&frame[4..8], &frame[12..]].concat();
+        frame[8..12].copy_from_slice(&crc32fast::hash(&covered).to_le_bytes());
+    }
+}
+
+/// A log of one file with one frame, which is changed by `edit` and sealed again.
+fn one_frame(edit: impl FnOnce(&mut Vec<u8>)) -> SimDisk {
+    let disk = SimDisk::default();
+    let mut log = reopen(&disk).expect("an empty disk");
+    let mut model = Model::new();
+    let mut rng = fastrand::Rng::with_seed(5);
+    log.append(&changes(&mut rng, &mut model)).expect("the disk works");
+    log.sync().expect("the disk works");
+    disk.edit(&disk.names()[0], |octets| {
+        edit(octets);
+        seal(octets, 40);
+    });
+    disk
+}
+
+#[test]
+fn changes_that_are_none_behind_a_good_checksum_are_damage() {
+    let disk = one_frame(|octets| {
+        // A value that is longer than its frame.
+        octets[40 + 28 + 8..40 + 28 + 12].copy_from_slice(&1_000_u32.to_le_bytes());
+    });
+    let name = disk.names()[0].clone();
+    let error = reopen(&disk).expect_err("damaged");
+    assert_eq!(error.to_string(), format!("{name} is damaged at octet 40"));
+    let mut log = reopen(&SimDisk::default()).expect("an empty disk");
+    let found = salvage(&disk, &mut log).expect("the disks work");
+    assert!(found.skipped_bytes > 0 && log.records() == 0);
+}
+
+#[test]
+fn numbers_that_no_log_reaches_are_damage() {
+    for first in [0, u64::MAX - 1, u64::MAX] {
+        let disk = one_frame(|octets| {
+            octets[28..36].copy_from_slice(&first.to_le_bytes());
+            octets[52..60].copy_from_slice(&first.to_le_bytes());
+        });
+        let error = reopen(&disk).expect_err("damaged");
+        assert!(matches!(error, OpenError::Damaged { offset: 0, .. }), "{first}: {error}");
+    }
+}
+
 #[test]
 fn a_log_of_a_later_program_is_left_alone() {
     let (disk, _) = written();

@@ -78,3 +78,33 @@ fn a_log_is_never_much_larger_than_twice_what_lives() {
     assert_eq!(log.live_bytes(), octets);
     assert_eq!(records(&mut reopen(&disk).expect("a good log")), model);
 }
+
+/// The end came when a file had been made and nothing stood in it yet, and then nothing lived in
+/// the one before: that goes, and the empty one alone tells where numbers go on.
+#[test]
+fn a_log_that_is_left_with_an_empty_file_goes_on() {
+    let key = RecordKey::new(1, 1);
+    let disk = SimDisk::default();
+    let mut log = reopen(&disk).expect("an empty disk");
+    let mut journal = Journal::default();
+    journal.put(key, |value| value.resize(700, 0));
+    journal.delete(key);
+    log.append(journal.octets()).expect("the disk works");
+    log.sync().expect("the disk works");
+    // A file is created, cut, given its head and made safe; then comes the frame.
+    disk.fail_in(5, std::io::ErrorKind::Other, true);
+    log.append(journal.octets()).expect_err("the end comes");
+    disk.heal();
+
+    let mut log = reopen(&disk).expect("a torn end is cut");
+    log.compact().expect("the disk works");
+    log.sync().expect("the disk works");
+    assert_eq!(disk.names().len(), 1);
+    let mut log = reopen(&disk).expect("nothing was harmed");
+    let mut journal = Journal::default();
+    journal.put(key, |value| value.push(7));
+    log.append(journal.octets()).expect("the disk works");
+    log.sync().expect("the disk works");
+    let mut log = reopen(&disk).expect("nothing was harmed");
+    assert_eq!(records(&mut log), Model::from([(key, vec![7])]));
+}

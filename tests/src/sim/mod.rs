@@ -17,7 +17,7 @@ mod book;
 mod client;
 mod heap;
 mod hostile;
-mod hub;
+pub(crate) mod hub;
 mod kind;
 mod ledger;
 mod model;
@@ -30,7 +30,7 @@ mod strangers;
 mod stream;
 mod watch;
 mod wills;
-mod wire;
+pub(crate) mod wire;
 mod world;
 
 pub use plant::Fault;

@@ -1,0 +1,9 @@
+//! See `system_tests::fuzz::mqtt_frame`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use system_tests::fuzz::mqtt_frame::TARGET;
+
+fuzz_target!(|octets: &[u8]| {
+    TARGET.check(octets);
+});

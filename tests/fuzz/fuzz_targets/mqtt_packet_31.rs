@@ -1,0 +1,9 @@
+//! See `system_tests::fuzz::mqtt_packet`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use system_tests::fuzz::mqtt_packet::MQTT_31;
+
+fuzz_target!(|octets: &[u8]| {
+    MQTT_31.check(octets);
+});
