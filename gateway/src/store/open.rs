@@ -103,6 +103,12 @@ pub fn open<D: Disk>(disk: D, config: LogConfig) -> Result<(Log<D>, Found), Open
         log.disk().truncate(&name, end as u64)?;
         log.disk().sync(&name)?;
     }
+    if let Some(file) = log.last_file_name() {
+        // A process that was killed may have appended what no sync has seen, to a file that it had
+        // just made: it is served from here on, so it has to be safe.
+        log.disk().sync(&file)?;
+        log.disk().sync_dir()?;
+    }
     log.trust();
     Ok((log, found))
 }

@@ -61,6 +61,27 @@ fn a_log_that_was_torn_goes_on_from_what_is_left() {
     }
 }
 
+/// What is read at the start is served and acknowledged from then on, whether a process before has
+/// come to sync it or not.
+#[test]
+fn what_a_killed_process_has_appended_is_safe_when_it_is_read() {
+    for seed in 0..40 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let disk = SimDisk::default();
+        let mut model = Model::new();
+        let mut log = reopen(&disk).expect("an empty disk");
+        for _ in 0..rng.usize(1..30) {
+            log.append(&changes(&mut rng, &mut model)).expect("the disk works");
+        }
+        drop(log);
+        let mut log = reopen(&disk).expect("nothing is lost with a process");
+        assert_eq!(records(&mut log), model, "seed {seed}");
+        let mut left = reopen(&disk.after_power_loss(&mut rng))
+            .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        assert_eq!(records(&mut left), model, "seed {seed}");
+    }
+}
+
 #[test]
 fn a_log_is_never_much_larger_than_twice_what_lives() {
     let mut rng = fastrand::Rng::with_seed(7);
