@@ -221,7 +221,9 @@ impl SnGateway {
         binding.handshake = Some(key);
         if let Some(peer) = binding.peer {
             // CONNACK is what it expects to hear next (10.2).
-            broker.set_credit(self.peer(peer).link, Credit::Paused);
+            let peer = self.peer(peer);
+            peer.begin_spell();
+            broker.set_credit(peer.link, Credit::Paused);
         }
         if must_ask {
             self.probe(now, key, 1);

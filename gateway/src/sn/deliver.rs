@@ -8,6 +8,7 @@ use sn_codec::MsgId;
 use sn_codec::v12::{Publish, TopicRef};
 
 use super::arq::{Kind, Sort, Then};
+use super::outbox::Listener;
 use super::peer::{Peer, SentQos0};
 use super::recorder::Batch;
 use super::registry::Standing;
@@ -118,7 +119,8 @@ impl SnGateway {
         };
         if let Some(path) = peer.path {
             let node = nodes.octets(path.address.node);
-            recorder.outbox_for(batch, outbox).push_publish(path, node, publish);
+            let listener = Some(Listener { peer: key, spell: peer.spell });
+            recorder.outbox_for(batch, listener, outbox).push_publish(path, node, publish);
         }
     }
 

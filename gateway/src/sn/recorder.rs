@@ -20,7 +20,7 @@ use tracing::trace;
 
 use super::SnGateway;
 use super::names::Names;
-use super::outbox::Outbox;
+use super::outbox::{Listener, Outbox};
 use super::peer::Peer;
 use super::record::{self, ClientRecord, Ids, NUMBER_END, RegistrationRecord};
 
@@ -110,17 +110,19 @@ impl Recorder {
     }
 
     /// Where to put what rests on a batch: into `direct`, or to what waits. To keep an order it
-    /// waits for all changes so far.
+    /// waits for all changes so far. What is only for a listener is lost if that listens no more
+    /// when it could leave.
     pub(super) fn outbox_for<'a>(
         &'a mut self,
         batch: Batch,
+        listener: Option<Listener>,
         direct: &'a mut Outbox,
     ) -> &'a mut Outbox {
         if self.is_durable(batch) {
             return direct;
         }
         let latest = self.latest();
-        self.held.set_batch(latest);
+        self.held.set_batch(latest, listener);
         &mut self.held
     }
 
@@ -209,13 +211,18 @@ impl SnGateway {
 
     /// Changes up to this number are durable: messages that waited for them may leave.
     pub fn committed(&mut self, upto: Lsn) {
-        let Self { recorder, outbox, .. } = self;
+        let Self { recorder, outbox, peers, .. } = self;
         while recorder.taken.front().is_some_and(|(_, lsn)| *lsn <= upto) {
             let (batch, _) = recorder.taken.pop_front().expect("there is a front");
             recorder.committed = batch;
         }
-        while let Some(transmit) = recorder.held.pop_upto(recorder.committed) {
-            outbox.pass_on(&transmit);
+        while let Some((transmit, listener)) = recorder.held.pop_upto(recorder.committed) {
+            let listens =
+                |it: Listener| peers.get(it.peer).is_some_and(|peer| peer.spell == it.spell);
+            // One that does not is told again when it listens.
+            if listener.is_none_or(listens) {
+                outbox.pass_on(&transmit);
+            }
         }
     }
 
@@ -255,7 +262,7 @@ impl SnGateway {
         let packet = packet.into();
         trace!(to = %path.address.remote, ?packet, "sending, once it is kept");
         let node = nodes.octets(path.address.node);
-        recorder.outbox_for(batch, outbox).push(path, node, 0, &packet);
+        recorder.outbox_for(batch, None, outbox).push(path, node, 0, &packet);
     }
 
     /// The session of a client outlives the process from here on.
