@@ -493,6 +493,19 @@ fn what_waited_for_the_disk_beyond_a_visit_comes_with_the_next() {
 }
 
 #[test]
+fn a_client_that_asks_again_while_connack_waits_for_the_disk_is_not_silent() {
+    let mut farm = Farm::durable();
+    farm.disk.is_fast = false;
+    for _ in 0..12 {
+        farm.play(A, "> 0A 04 00 01 00 0A 'dev1'");
+        farm.pass(5_000);
+    }
+    assert!(farm.take(A).is_empty(), "it was lost and told to wait");
+    farm.commit();
+    farm.play(A, "< 03 05 00");
+}
+
+#[test]
 fn without_durability_nothing_is_recorded() {
     let mut farm = Farm::gated();
     farm.play(A, "> 0A 04 00 01 00 3C 'dev1'");
