@@ -79,8 +79,8 @@ pub fn open<D: Disk>(disk: D, config: LogConfig) -> Result<(Log<D>, Found), Open
                 next = Some(first);
             }
             FileHead::Newer { version } => return Err(OpenError::Newer { name, version }),
-            FileHead::Cut if is_last => {
-                // It was being made when the end came.
+            FileHead::Cut | FileHead::Bad if is_last && octets.len() <= FILE_HEAD => {
+                // It was being made when the end came: its head is safe before anything follows.
                 found.torn_bytes += octets.len() as u64;
                 log.disk().remove(&name)?;
                 log.disk().sync_dir()?;
