@@ -173,16 +173,16 @@ impl Hub {
 
     /// A new process begins, with what is on the disk.
     pub(crate) fn boot(&mut self, now: Now) -> Result<(), BootError> {
-        self.setup.broker.seed += 1;
-        (self.broker, self.sn) = machines(&self.setup, now);
-        self.has_more = true;
-        self.unsafe_turns.clear();
         self.open_store().map_err(|error| match error {
             OpenError::Io(_) => BootError::Disk,
             OpenError::Newer { .. } | OpenError::Damaged { .. } => {
                 BootError::Broken(error.to_string())
             }
         })?;
+        self.setup.broker.seed += 1;
+        (self.broker, self.sn) = machines(&self.setup, now);
+        self.has_more = true;
+        self.unsafe_turns.clear();
         let Some(store) = &mut self.store else { return Ok(()) };
         let mut records = store.records().map_err(|error| BootError::Broken(error.to_string()))?;
         if let Some(fault) = self.fault {

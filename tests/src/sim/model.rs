@@ -180,15 +180,19 @@ impl Model {
     /// It was accepted: it is the one, or another that was heard after it.
     pub(crate) fn retain(&mut self, topic: &str, publication: Publication, now: u64, turn: u64) {
         let holdings = self.retained.entry(topic.to_owned()).or_default();
-        let place = holdings.iter().rposition(|it| it.publication == publication);
-        let Some(place) = place else {
+        // One that was heard several times may have counted at any of them.
+        let is_it = |it: &Holding| it.publication == publication;
+        let open = holdings.iter().position(|it| is_it(it) && it.is_open());
+        let Some(place) = open.or_else(|| holdings.iter().rposition(is_it)) else {
             self.hear_retained(topic, publication, now);
             return self.retain(topic, publication, now, turn);
         };
         for holding in &mut holdings[..place] {
             holding.until = holding.until.min(now);
         }
-        (holdings[place].is_sure, holdings[place].turn) = (true, turn);
+        for holding in holdings[place..].iter_mut().filter(|it| is_it(it)) {
+            (holding.is_sure, holding.turn) = (true, turn);
+        }
     }
 
     /// A retained publication was heard again: whether it counts as a new one is open.

@@ -44,6 +44,8 @@ struct Record {
     manner: Manner,
     /// When it was heard for the first time that counted, in the order of all publications.
     stamp: u64,
+    /// When it was heard last.
+    latest: u64,
     arrivals: u32,
     is_accepted: bool,
     accepted_at: u64,
@@ -173,6 +175,8 @@ impl Ledger {
             self.model.retain_copy(&topic, publication, self.now);
         } else if manner.retain {
             self.model.hear_retained(&topic, publication, self.now);
+        }
+        if manner.retain {
             // What was retained before need not be looked up any more.
             for inbox in self.inboxes.values_mut() {
                 inbox.replays.remove(&topic);
@@ -185,6 +189,7 @@ impl Ledger {
         let record = self.records.entry(publication).or_insert_with(|| Record {
             manner,
             stamp: 0,
+            latest: 0,
             arrivals: 0,
             is_accepted: false,
             accepted_at: 0,
@@ -194,6 +199,7 @@ impl Ledger {
             targets: Vec::new(),
         });
         record.arrivals += 1;
+        record.latest = self.stamp;
         if record.is_accepted {
             // A copy that comes late into another connection is a new message, unless it says that
             // it is none (docs/testing.md).
@@ -320,7 +326,7 @@ impl Ledger {
         target.count += 1;
         target.fresh += u32::from(!is_repeated);
         let Target { count, fresh, forgotten, qos: granted, stamp: heard, .. } = *target;
-        let Record { stamp, manner, arrivals, .. } = *record;
+        let Record { stamp, latest, manner, arrivals, is_released, .. } = *record;
         let may_repeat = record.is_disturbed || stamp < amnesia || stamp <= begun;
         self.check(to, qos <= granted, &format!("{publication} came with a higher QoS"));
         if qos == 2 && count > 1 && !may_repeat {
@@ -333,7 +339,9 @@ impl Ledger {
             let last = self.order.entry((to, publication.party, manner.class)).or_default();
             // The radio swaps what nobody acknowledges.
             let may_swap = qos == 0 && self.book.is_sensor(to);
-            let is_in_order = manner.qos == 3 || may_swap || heard >= *last;
+            // One that was heard again may count from then on, unless it is known to be a copy.
+            let counts = if manner.qos < 2 || is_released { latest } else { stamp };
+            let is_in_order = manner.qos == 3 || may_swap || heard.max(counts) >= *last;
             *last = heard.max(*last);
             self.check(to, is_in_order, &format!("{publication} came after a later one"));
         }
@@ -379,10 +387,10 @@ impl Ledger {
         let due: Vec<_> = held
             .filter(|(topic, _)| {
                 let holdings = &self.model.retained[topic];
-                let is_settled = holdings.last().is_some_and(|holding| holding.since < since);
                 let mut open = holdings.iter().filter(|holding| holding.is_open());
-                let is_kept = |it: &Holding| self.book.manner(it.publication).qos > 0;
-                lasts && is_settled && open.all(is_kept)
+                let is_settled =
+                    |it: &Holding| it.since < since && self.book.manner(it.publication).qos > 0;
+                lasts && open.all(is_settled)
             })
             .collect();
         let inbox = self.inboxes.entry(party).or_default();

@@ -17,6 +17,9 @@ impl Watch {
             sn::PINGREQ if !body.is_empty() => self.hear_visit(cx),
             sn::PUBLISH => self.hear_publish(body, cx),
             _ if self.is_bound(cx.place) => self.hear_bound(kind, body, cx),
+            sn::REGISTER | sn::SUBSCRIBE | sn::UNSUBSCRIBE | sn::PUBREL if self.is_unsure => {
+                self.hear_bound(kind, body, cx);
+            }
             _ => {}
         }
         if !matches!(kind, sn::CONNECT | sn::WILLTOPIC | sn::WILLMSG) && self.place == cx.place {
@@ -64,7 +67,7 @@ impl Watch {
     fn hear_publish(&mut self, body: &[u8], cx: &mut Cx<'_>) {
         let Some(publish) = SnPublish::read(body) else { return };
         let is_unconnected = publish.qos() == 3;
-        if !is_unconnected && !self.is_bound(cx.place) {
+        if !is_unconnected && !self.is_bound(cx.place) && !self.is_unsure {
             return;
         }
         let Some(publication) = cx.book.read(publish.data) else { return };
@@ -105,7 +108,7 @@ impl Watch {
                     id.is_told = is_accepted;
                 }
             }
-            sn::PUBACK => self.hear_puback(body),
+            sn::PUBACK => self.hear_puback(body, cx),
             sn::PUBREL => {
                 let msg_id = u16_at(body, 0);
                 if let Some((_, publication)) = self.published.iter().find(|it| it.0 == msg_id) {
@@ -127,7 +130,7 @@ impl Watch {
         }
     }
 
-    fn hear_puback(&mut self, body: &[u8]) {
+    fn hear_puback(&mut self, body: &[u8], cx: &Cx<'_>) {
         let msg_id = u16_at(body, 2);
         // One that comes after PUBREC is about a copy, and says nothing any more.
         let ends = self.exchange.is_some_and(|it| it.msg_id == msg_id && !it.is_received);
@@ -137,7 +140,9 @@ impl Watch {
         self.exchange = None;
         if body.last() == Some(&2) {
             let topic = u16_at(body, 0);
-            self.ids.iter_mut().filter(|it| it.id == topic).for_each(|it| it.is_told = false);
+            for id in self.ids.iter_mut().filter(|it| it.id == topic) {
+                (id.is_told, id.refused_in) = (false, cx.ledger.turn);
+            }
         }
     }
 

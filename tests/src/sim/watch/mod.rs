@@ -76,6 +76,8 @@ struct TopicId {
     name: String,
     /// In this connection the sensor was told, or has used it.
     is_told: bool,
+    /// The turn in which it said that it does not know it.
+    refused_in: u64,
 }
 
 /// A message of QoS 1 or 2 that the gateway has sent.
@@ -169,6 +171,10 @@ impl Watch {
             exchange.is_received &= !exchange.is_open;
         }
         self.exchange = self.exchange.filter(|it| it.turns[0] <= safe_turn);
+        // That it does not know an id may be forgotten.
+        for id in self.ids.iter_mut().filter(|it| it.refused_in > safe_turn) {
+            id.is_told = true;
+        }
         self.owed = 0;
         self.said_pubrec = 0;
         self.is_untouched = false;
@@ -197,7 +203,7 @@ impl Watch {
             cx.check(is_same, &what);
             return;
         }
-        self.ids.push(TopicId { id, name: name.to_owned(), is_told: true });
+        self.ids.push(TopicId { id, name: name.to_owned(), is_told: true, refused_in: 0 });
     }
 }
 

@@ -9,7 +9,7 @@ use crate::sim::sensor::{self, Phase, Place, Sensor};
 use crate::sim::wire::{CLEAN, Octets, sn};
 
 /// Time after the last fault from which on every request is answered.
-const CALM_MS: u64 = 60_000;
+const CALM_MS: u64 = 90_000;
 
 impl World {
     pub(super) fn wake_sensor(&mut self, index: u32) {
