@@ -90,7 +90,7 @@ impl Wills {
         }
     }
 
-    /// Another connection of the party may begin, with which this one ends.
+    /// The connection may end in a way that publishes nothing, and nobody is told yet.
     pub(crate) fn replaced(&mut self, party: Party, now: u64) {
         self.let_go(party, now);
         if let Some(armed) = self.armed.get_mut(&party) {

@@ -26,8 +26,8 @@ impl Watch {
             self.is_untouched = false;
         }
         if self.is_bound(cx.place) {
-            let silence_ms = self.silence_ms();
-            let visit_ms = if self.state == State::Awake { cx.visit_ms } else { 0 };
+            let [silence_ms, most_ms] = self.silences_ms();
+            let visit_ms = if self.state == State::Awake { cx.visit_ms } else { most_ms };
             if self.will.is_some() {
                 cx.ledger.wills.heard(cx.sensor, cx.now, silence_ms, visit_ms);
             }

@@ -184,12 +184,17 @@ impl Watch {
 
     /// The gateway is back and supervises those that it knows anew.
     pub(crate) fn resumed(&self, sensor: u32, ledger: &mut Ledger) {
-        let silence = [self.keep_alive_s, self.sleep_s].map(|seconds| u64::from(seconds) * 1_500);
-        let least = silence.iter().copied().filter(|silence| *silence > 0).min().unwrap_or(0);
-        let most = silence[0].max(silence[1]);
-        let is_sure = !self.is_unsure && self.state != State::Unknown;
-        let silence = if is_sure { [self.silence_ms(); 2] } else { [least, most] };
-        ledger.wills.supervised(sensor, ledger.now, silence);
+        ledger.wills.supervised(sensor, ledger.now, self.silences_ms());
+    }
+
+    /// How long the sensor may be silent, at least and at most.
+    fn silences_ms(&self) -> [u64; 2] {
+        if !self.is_unsure && self.state != State::Unknown {
+            return [self.silence_ms(); 2];
+        }
+        let silences = [self.keep_alive_s, self.sleep_s].map(|seconds| u64::from(seconds) * 1_500);
+        let least = silences.iter().copied().filter(|silence| *silence > 0).min();
+        [least.unwrap_or(0), silences[0].max(silences[1])]
     }
 
     /// Checks that a topic id means one topic, and a topic has one id, as long as a session lasts.

@@ -209,6 +209,13 @@ impl World {
         let is_safe = self.hub.stop(self.clock(), &mut out);
         let doom = Doom { point: Point::Now, death: Death::Kill, down_ms };
         if self.hub.disk.is_dead() || !is_safe {
+            // Whether it counts as one in order is open, and with that what becomes of wills.
+            let sensors = (0..self.book.sensors).filter(|it| self.ledger.is_clean(*it));
+            let clients = self.book.sensors..self.book.sensors + self.book.clients;
+            let parties: Vec<_> = sensors.chain(clients).collect();
+            for party in parties {
+                self.ledger.wills.replaced(party, self.now);
+            }
             self.crash(self.doom.unwrap_or(doom));
             return;
         }
