@@ -20,6 +20,7 @@ use sn_codec::MsgId;
 use sn_codec::v12::{self, TopicRef};
 use tracing::debug;
 
+use super::outbox::Listener;
 use super::peer::{Peer, State};
 use super::registry::Standing;
 use super::settings::Retry;
@@ -498,7 +499,8 @@ impl SnGateway {
         stats.registers_sent += 1;
         let node = nodes.octets(path.address.node);
         let batch = peer.registry.batch_of(topic_id);
-        let outbox = recorder.outbox_for(batch, path, outbox);
+        let listener = Some(Listener { peer: key, spell: peer.spell });
+        let outbox = recorder.outbox_for(batch, path, listener, outbox);
         outbox.push(path, node, 0, &v12::Packet::from(register));
     }
 }

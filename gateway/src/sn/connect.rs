@@ -66,8 +66,8 @@ pub(super) enum Stage {
     WillTopic,
     /// WILLMSGREQ was sent.
     WillMessage,
-    /// The broker was asked.
-    Confirming,
+    /// The broker was asked for the session, which has this link.
+    Confirming(LinkId),
 }
 
 impl Handshake {
@@ -138,8 +138,11 @@ impl SnGateway {
         };
         let old = self.handshakes.get_mut(key).expect("bound to the address");
         match old.stage {
-            // The answer is on its way.
-            Stage::Confirming => self.stats.ignored += 1,
+            // The answer is on its way, and may wait for a disk for longer than a client is silent.
+            Stage::Confirming(link) => {
+                self.stats.ignored += 1;
+                broker.touch(now, link);
+            }
             Stage::Probing { .. } if old.says_the_same(&handshake) => self.stats.ignored += 1,
             Stage::WillTopic | Stage::WillMessage if old.says_the_same(&handshake) => {
                 self.ask_for_will(now, key, broker);
@@ -221,7 +224,9 @@ impl SnGateway {
         binding.handshake = Some(key);
         if let Some(peer) = binding.peer {
             // CONNACK is what it expects to hear next (10.2).
-            broker.set_credit(self.peer(peer).link, Credit::Paused);
+            let peer = self.peer(peer);
+            peer.begin_spell();
+            broker.set_credit(peer.link, Credit::Paused);
         }
         if must_ask {
             self.probe(now, key, 1);
@@ -263,7 +268,10 @@ impl SnGateway {
         let handshake = self.handshakes.get_mut(key).expect("bound to the address");
         match (packet, handshake.stage) {
             // The broker has let go of the old session already, and the new one is not there yet.
-            (_, Stage::Confirming) => self.stats.ignored += 1,
+            (_, Stage::Confirming(link)) => {
+                self.stats.ignored += 1;
+                broker.touch(now, link);
+            }
             (Packet::WillTopic(message), Stage::WillTopic | Stage::WillMessage) => {
                 handshake.connected_as.ended_by = Some(will::topic_hash(message));
                 self.take_will_topic(now, key, message.target, broker);
@@ -333,7 +341,7 @@ impl SnGateway {
             self.timers.cancel(timer);
         }
         let handshake = self.handshakes.get_mut(key).expect("a handshake that is there");
-        handshake.stage = Stage::Confirming;
+        handshake.stage = Stage::Confirming(link);
         handshake.timer = None;
         let outlives_link = handshake.outlives_link();
         if let Some(owner) = self.by_client_id.get(handshake.client_id.as_str()).copied() {

@@ -8,6 +8,7 @@ use sn_codec::MsgId;
 use sn_codec::v12::{Publish, TopicRef};
 
 use super::arq::{Kind, Sort, Then};
+use super::outbox::Listener;
 use super::peer::{Peer, SentQos0};
 use super::recorder::Batch;
 use super::registry::Standing;
@@ -118,7 +119,9 @@ impl SnGateway {
         };
         if let Some(path) = peer.path {
             let node = nodes.octets(path.address.node);
-            recorder.outbox_for(batch, path, outbox).push_publish(path, node, publish);
+            let listener = Some(Listener { peer: key, spell: peer.spell });
+            let outbox = recorder.outbox_for(batch, path, listener, outbox);
+            outbox.push_publish(path, node, publish);
         }
     }
 

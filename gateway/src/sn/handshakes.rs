@@ -82,7 +82,7 @@ impl Handshakes {
     pub(super) fn remove(&mut self, key: Key<Handshake>) -> Option<Handshake> {
         let handshake = self.arena.remove(key)?;
         self.bytes -= handshake.memory();
-        self.confirming -= usize::from(handshake.stage() == Stage::Confirming);
+        self.confirming -= usize::from(matches!(handshake.stage(), Stage::Confirming(_)));
         Some(handshake)
     }
 
@@ -98,7 +98,8 @@ impl Handshakes {
     /// Whether the counts are those of what is there.
     pub(super) fn is_consistent(&self) -> bool {
         let bytes: usize = self.arena.iter().map(|(_, handshake)| handshake.memory()).sum();
-        let is_confirming = |handshake: &Handshake| handshake.stage() == Stage::Confirming;
+        let is_confirming =
+            |handshake: &Handshake| matches!(handshake.stage(), Stage::Confirming(_));
         let confirming = self.arena.iter().filter(|(_, handshake)| is_confirming(handshake));
         (bytes, confirming.count()) == (self.bytes, self.confirming)
     }

@@ -49,7 +49,7 @@ impl SnGateway {
             let binding = self.by_address.get(&address).expect("an address is bound");
             assert_eq!(binding.handshake, Some(key), "to the handshake from it");
             addresses.insert(address);
-            let waits_for_broker = handshake.stage() == Stage::Confirming;
+            let waits_for_broker = matches!(handshake.stage(), Stage::Confirming(_));
             assert_eq!(handshake.timer().is_none(), waits_for_broker, "clients are supervised");
             timers += usize::from(handshake.timer().is_some());
             links += usize::from(waits_for_broker);
@@ -80,7 +80,10 @@ impl SnGateway {
         assert!(self.is_recorded(peer), "what is kept of {} is what is so", peer.client_id);
         assert_eq!(peer.memory(), peer.charged, "memory of {}", peer.client_id);
         let reconnects = peer.reconnecting.map(|key| self.handshakes.get(key).map(|h| h.stage()));
-        assert!(matches!(reconnects, None | Some(Some(Stage::Confirming))), "the CONNECT is there");
+        assert!(
+            matches!(reconnects, None | Some(Some(Stage::Confirming(_)))),
+            "the CONNECT is there"
+        );
         exchange.is_some_and(|exchange: &Exchange| !exchange.is_stalled())
     }
 }

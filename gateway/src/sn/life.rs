@@ -36,6 +36,7 @@ impl SnGateway {
         handshake: &Handshake,
         session_present: bool,
     ) {
+        self.peer(key).begin_spell();
         self.end_exchange(key);
         if !session_present {
             self.forget_records(key);
@@ -135,7 +136,11 @@ impl SnGateway {
     }
 
     pub(super) fn set_state(&mut self, key: Key<Peer>, state: State) {
-        let old = core::mem::replace(&mut self.peer(key).state, state);
+        let peer = self.peer(key);
+        let old = core::mem::replace(&mut peer.state, state);
+        if core::mem::discriminant(&old) != core::mem::discriminant(&state) {
+            peer.begin_spell();
+        }
         *self.count_of(old) -= 1;
         *self.count_of(state) += 1;
     }

@@ -5,7 +5,10 @@ use std::collections::VecDeque;
 use sn_codec::forward;
 use sn_codec::v12::{Packet, Publish};
 
+use broker_core::key::Key;
+
 use super::address::{Destination, Path, PortId, Transmit};
+use super::peer::Peer;
 use super::recorder::Batch;
 
 /// Memory kept when everything has been sent.
@@ -15,9 +18,18 @@ const IDLE_CAPACITY_MAX: usize = 1 << 20;
 /// means that nobody does; a datagram that is dropped then is one that the network could have lost.
 const OCTETS_MAX: usize = 16 << 20;
 
+/// A client that listens, and which time it does: what it was to hear then and did not is nothing
+/// that it waits for in another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Listener {
+    pub(super) peer: Key<Peer>,
+    pub(super) spell: u32,
+}
+
 #[derive(Debug)]
 struct Entry {
     batch: Batch,
+    listener: Option<Listener>,
     port: PortId,
     to: Destination,
     end: usize,
@@ -29,6 +41,7 @@ pub(super) struct Outbox {
     octets_max: usize,
     /// The batch that what is queued from now on rests on.
     batch: Batch,
+    listener: Option<Listener>,
     octets: Vec<u8>,
     entries: VecDeque<Entry>,
     /// Where the next datagram to be lent begins.
@@ -49,6 +62,7 @@ impl Outbox {
         Self {
             octets_max,
             batch: Batch::NONE,
+            listener: None,
             octets: Vec::new(),
             entries: VecDeque::new(),
             start: 0,
@@ -84,17 +98,18 @@ impl Outbox {
         });
     }
 
-    /// What is queued from now on rests on this batch.
-    pub(super) const fn set_batch(&mut self, batch: Batch) {
-        self.batch = batch;
+    /// What is queued from now on rests on this batch, and is for this listener.
+    pub(super) const fn set_batch(&mut self, batch: Batch, listener: Option<Listener>) {
+        (self.batch, self.listener) = (batch, listener);
     }
 
-    /// The next datagram, if it rests on nothing later than this batch.
-    pub(super) fn pop_upto(&mut self, batch: Batch) -> Option<Transmit<'_>> {
+    /// The next datagram, if it rests on nothing later than this batch, and whom it is for.
+    pub(super) fn pop_upto(&mut self, batch: Batch) -> Option<(Transmit<'_>, Option<Listener>)> {
         if self.entries.front().is_some_and(|entry| entry.batch > batch) {
             return None;
         }
-        self.pop()
+        let listener = self.entries.front().and_then(|entry| entry.listener);
+        Some((self.pop()?, listener))
     }
 
     /// The next datagram. When all have been lent the buffer begins anew.
@@ -153,7 +168,8 @@ impl Outbox {
         }
         self.octets.resize(end, 0);
         assert!(encode(&mut self.octets[start..]), "what the gateway says can be encoded");
-        self.entries.push_back(Entry { batch: self.batch, port, to, end });
+        let Self { batch, listener, .. } = *self;
+        self.entries.push_back(Entry { batch, listener, port, to, end });
     }
 
     /// Whether a datagram of this length fits, with what it takes to know where it goes.

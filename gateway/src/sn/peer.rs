@@ -59,6 +59,8 @@ pub(super) struct Peer {
     pub(super) connected_as: ConnectedAs,
     /// Whether nothing else came since (D4).
     pub(super) untouched: bool,
+    /// Counts the times in which it does the same: a CONNECT ends one, and a change of its state.
+    pub(super) spell: u32,
     /// It was asked whether it is there, and has said nothing since.
     pub(super) is_asked: bool,
     /// When it last said anything but an acknowledgement: those may be late.
@@ -130,6 +132,7 @@ impl Peer {
             last_register_id: id_offset,
             connected_as: ConnectedAs { clean_session: true, keep_alive_s: 0, ended_by: None },
             untouched: false,
+            spell: 0,
             is_asked: false,
             spoke_at: Instant::default(),
             owes_pingresp: false,
@@ -164,6 +167,11 @@ impl Peer {
             State::Gone => false,
             State::Active | State::Asleep { .. } | State::Awake { .. } => true,
         }
+    }
+
+    /// What was to be told to it and could not leave yet is not wanted any more.
+    pub(super) const fn begin_spell(&mut self) {
+        self.spell = self.spell.wrapping_add(1);
     }
 
     /// Whether messages may be sent to it of our own accord.

@@ -19,7 +19,7 @@ use sn_codec::v12::Packet;
 use tracing::trace;
 
 use super::names::Names;
-use super::outbox::Outbox;
+use super::outbox::{Listener, Outbox};
 use super::peer::Peer;
 use super::record::{self, ClientRecord, Ids, NUMBER_END, RegistrationRecord};
 use super::{Path, PortId, SnGateway};
@@ -49,6 +49,8 @@ pub(super) struct Kept {
 impl Batch {
     /// What was before all batches.
     pub(super) const NONE: Self = Self(0);
+    /// Every set of changes, those to come too.
+    const LAST: Self = Self(u64::MAX);
 }
 
 impl Kept {
@@ -126,18 +128,20 @@ impl Recorder {
     }
 
     /// Where to put what rests on a batch and goes to `path`: into `direct`, or to what waits. To
-    /// keep an order it waits for all changes so far.
+    /// keep an order it waits for all changes so far. What is only for a listener is lost if that
+    /// listens no more when it could leave.
     pub(super) fn outbox_for<'a>(
         &'a mut self,
         batch: Batch,
         path: Path,
+        listener: Option<Listener>,
         direct: &'a mut Outbox,
     ) -> &'a mut Outbox {
         if !self.must_wait(batch, Some(path)) {
             return direct;
         }
         let latest = self.latest();
-        self.held.set_batch(latest);
+        self.held.set_batch(latest, listener);
         &mut self.held
     }
 
@@ -226,24 +230,33 @@ impl SnGateway {
 
     /// Changes up to this number are durable: messages that waited for them may leave.
     pub fn committed(&mut self, upto: Lsn) {
-        let Self { recorder, outbox, .. } = self;
+        let recorder = &mut self.recorder;
         while recorder.taken.front().is_some_and(|(_, lsn)| *lsn <= upto) {
             let (batch, _) = recorder.taken.pop_front().expect("there is a front");
             recorder.committed = batch;
         }
-        while let Some(transmit) = recorder.held.pop_upto(recorder.committed) {
-            outbox.pass_on(&transmit);
-        }
+        let committed = recorder.committed;
+        self.let_go_upto(committed);
     }
 
     /// Says whether messages wait until what they promise is durable, as they do from the beginning
     /// if clients are recorded. Without, they leave at once, those that wait by now too; changes go
     /// on being recorded.
     pub fn set_gated(&mut self, is_gated: bool) {
-        let Self { recorder, outbox, .. } = self;
-        recorder.is_open = !is_gated;
+        self.recorder.is_open = !is_gated;
         if !is_gated {
-            while let Some(transmit) = recorder.held.pop() {
+            self.let_go_upto(Batch::LAST);
+        }
+    }
+
+    /// Sends what waited for this batch or an earlier one.
+    fn let_go_upto(&mut self, batch: Batch) {
+        let Self { recorder, outbox, peers, .. } = self;
+        while let Some((transmit, listener)) = recorder.held.pop_upto(batch) {
+            let listens =
+                |it: Listener| peers.get(it.peer).is_some_and(|peer| peer.spell == it.spell);
+            // One that does not is told again when it listens.
+            if listener.is_none_or(listens) {
                 outbox.pass_on(&transmit);
             }
         }
@@ -297,7 +310,7 @@ impl SnGateway {
         let packet = packet.into();
         trace!(to = %path.address.remote, ?packet, "sending, once it is kept");
         let node = nodes.octets(path.address.node);
-        recorder.outbox_for(batch, path, outbox).push(path, node, 0, &packet);
+        recorder.outbox_for(batch, path, None, outbox).push(path, node, 0, &packet);
     }
 
     /// The session of a client outlives the process from here on.

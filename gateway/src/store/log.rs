@@ -146,6 +146,11 @@ impl<D: Disk> Log<D> {
         }
     }
 
+    /// The name of the file that is appended to.
+    pub(super) fn last_file_name(&self) -> Option<String> {
+        self.files.last_key_value().map(|(file, _)| name(*file))
+    }
+
     /// Everything that was added is safe.
     pub(super) fn trust(&mut self) {
         self.synced = self.number;

@@ -85,8 +85,8 @@ pub fn open<D: Disk>(disk: D, config: LogConfig) -> Result<(Log<D>, Found), Open
                 log.begin_at(first);
             }
             FileHead::Newer { version } => return Err(OpenError::Newer { name, version }),
-            FileHead::Cut if is_last => {
-                // It was being made when the end came.
+            FileHead::Cut | FileHead::Bad if is_last && octets.len() <= FILE_HEAD => {
+                // It was being made when the end came: its head is safe before anything follows.
                 found.torn_bytes += octets.len() as u64;
                 log.disk().remove(&name)?;
                 log.disk().sync_dir()?;
@@ -112,6 +112,12 @@ pub fn open<D: Disk>(disk: D, config: LogConfig) -> Result<(Log<D>, Found), Open
         found.torn_bytes += torn_bytes as u64;
         log.disk().truncate(&name, end as u64)?;
         log.disk().sync(&name)?;
+    }
+    if let Some(file) = log.last_file_name() {
+        // A process that was killed may have appended what no sync has seen, to a file that it had
+        // just made: it is served from here on, so it has to be safe.
+        log.disk().sync(&file)?;
+        log.disk().sync_dir()?;
     }
     log.trust();
     Ok((log, found))

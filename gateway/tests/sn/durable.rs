@@ -440,6 +440,71 @@ fn a_register_that_waits_for_the_disk_counts_no_repetitions() {
     );
 }
 
+/// A REGISTER for b/1 that waits for the disk.
+fn register_waiting() -> Farm {
+    let mut farm = waiting();
+    farm.play(A, "> 08 12 20 00 03 'b/+'");
+    farm.commit();
+    farm.play(A, "< 08 13 20 00 00 00 03 00");
+    farm
+}
+
+/// It goes on behind CONNACK, which is what the client expects to hear next (10.2).
+#[test]
+fn what_waited_for_the_disk_is_not_told_to_a_client_that_connects_again() {
+    let mut farm = register_waiting();
+    farm.publish("b/1", "1", Q1);
+    farm.play(A, "> 0A 04 08 01 00 3C 'dev1'\n< 02 06");
+    farm.commit();
+    assert!(farm.take(A).is_empty(), "a REGISTER of the connection before");
+    farm.play(A, "> 06 07 00 'w/1'\n< 02 08\n> 05 09 'bye'");
+    farm.commit();
+    farm.play(
+        A,
+        "< 03 05 00
+         < 09 0A 00 02 {r} 'b/1'
+         > 07 0B 00 02 {r} 00
+         < 08 0C 20 00 02 {m} '1'
+         > 07 0D 00 02 {m} 00",
+    );
+}
+
+#[test]
+fn what_waited_for_the_disk_beyond_a_visit_comes_with_the_next() {
+    let mut farm = register_waiting();
+    farm.play(A, "> 04 18 00 3C");
+    farm.commit();
+    farm.play(A, "< 02 18");
+    farm.publish("b/1", "1", Q1);
+    farm.play(A, "> 06 16 'dev1'");
+    farm.pass(12_000);
+    farm.play(A, "< 02 17");
+    farm.commit();
+    assert!(farm.take(A).is_empty(), "a REGISTER for a client that sleeps");
+    farm.play(
+        A,
+        "> 06 16 'dev1'
+         < 09 0A 00 02 {r} 'b/1'
+         > 07 0B 00 02 {r} 00
+         < 08 0C 20 00 02 {m} '1'
+         > 07 0D 00 02 {m} 00
+         < 02 17",
+    );
+}
+
+#[test]
+fn a_client_that_asks_again_while_connack_waits_for_the_disk_is_not_silent() {
+    let mut farm = Farm::durable();
+    farm.disk.is_fast = false;
+    for _ in 0..12 {
+        farm.play(A, "> 0A 04 00 01 00 0A 'dev1'");
+        farm.pass(5_000);
+    }
+    assert!(farm.take(A).is_empty(), "it was lost and told to wait");
+    farm.commit();
+    farm.play(A, "< 03 05 00");
+}
+
 #[test]
 fn without_durability_nothing_is_recorded() {
     let mut farm = Farm::gated();

@@ -1,6 +1,8 @@
 //! Whatever the moment at which the power fails: what was synced is there, and nothing else that
 //! was not appended.
 
+use mqtt_sn_gw::store::disk::Disk as _;
+
 use super::*;
 
 /// Appends, syncs and compacts at random, and loses the power after each of them.
@@ -38,6 +40,25 @@ fn after_a_power_loss_the_records_are_those_of_a_moment_since_the_last_sync() {
     }
 }
 
+/// The power fails before the head of a new file is synced: octets of it are there, or zeros.
+#[test]
+fn a_file_that_was_being_made_is_no_damage() {
+    let mut rng = fastrand::Rng::with_seed(5);
+    for len in 0..=40 {
+        let mut disk = SimDisk::default();
+        let mut log = reopen(&disk).expect("an empty disk");
+        let mut model = Model::new();
+        log.append(&changes(&mut rng, &mut model)).expect("the disk works");
+        log.sync().expect("the disk works");
+        disk.create("0000000002.log").expect("the disk works");
+        disk.append("0000000002.log", &vec![0; len]).expect("the disk works");
+        let mut left = reopen(&disk).unwrap_or_else(|error| panic!("{len} octets: {error}"));
+        assert_eq!(records(&mut left), model, "{len} octets");
+        left.append(&changes(&mut rng, &mut model)).expect("the disk works");
+        assert_eq!(records(&mut reopen(&disk).expect("a good log")), model, "{len} octets");
+    }
+}
+
 /// A store that comes back goes on where it was, many times.
 #[test]
 fn a_log_that_was_torn_goes_on_from_what_is_left() {
@@ -58,6 +79,27 @@ fn a_log_that_was_torn_goes_on_from_what_is_left() {
             let found = records(&mut reopen(&disk).expect("a torn end is cut"));
             assert!(found == model || found == unsynced, "seed {seed}");
         }
+    }
+}
+
+/// What is read at the start is served and acknowledged from then on, whether a process before has
+/// come to sync it or not.
+#[test]
+fn what_a_killed_process_has_appended_is_safe_when_it_is_read() {
+    for seed in 0..40 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let disk = SimDisk::default();
+        let mut model = Model::new();
+        let mut log = reopen(&disk).expect("an empty disk");
+        for _ in 0..rng.usize(1..30) {
+            log.append(&changes(&mut rng, &mut model)).expect("the disk works");
+        }
+        drop(log);
+        let mut log = reopen(&disk).expect("nothing is lost with a process");
+        assert_eq!(records(&mut log), model, "seed {seed}");
+        let mut left = reopen(&disk.after_power_loss(&mut rng))
+            .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        assert_eq!(records(&mut left), model, "seed {seed}");
     }
 }
 

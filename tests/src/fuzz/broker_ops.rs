@@ -157,6 +157,7 @@ impl World {
             keep_alive: None,
             will,
             will_on_takeover: input.flag(),
+            durability: Durability::Gated,
             user_name: None,
             password: None,
             credit: Credit::Window(u16::from(input.u8() % 4) + 1),

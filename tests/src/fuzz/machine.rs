@@ -83,6 +83,7 @@ impl Machine {
             keep_alive: None,
             will: ConnectWill::None,
             will_on_takeover: true,
+            durability: Durability::Gated,
             user_name: None,
             password: None,
             credit: Credit::Window(4),

@@ -63,7 +63,7 @@ struct World {
 fn run(octets: &[u8]) -> u64 {
     let mut input = Input::new(octets);
     let mut world = World {
-        hub: Hub::new(setup(), Now::default()),
+        hub: Hub::new(setup(), Now::default(), fastrand::Rng::with_seed(3), None),
         millis: 0,
         conns: [None; CLIENTS],
         last_conn: 0,
@@ -107,7 +107,8 @@ fn setup() -> Setup {
         queue: machine::QUEUE,
         ..mqtt::Settings::default()
     };
-    Setup { broker, sn: machine::sn_settings(false), mqtt, slice: 20, out_high: 400 }
+    let sn = machine::sn_settings(false);
+    Setup { broker, sn, mqtt, slice: 20, out_high: 400, drive: None }
 }
 
 impl World {

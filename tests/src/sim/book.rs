@@ -99,6 +99,14 @@ impl Book {
         Manner { qos, retain: matches!(topic, ClientTopic::Own(_)), class }
     }
 
+    /// The QoS of a will.
+    pub(crate) fn will_qos(&self, will: Publication) -> u8 {
+        if self.is_sensor(will.party) {
+            return self.kind(will.party).will.map_or(0, |(qos, _)| qos);
+        }
+        1
+    }
+
     /// The topic name, written over `text`.
     pub(crate) fn topic(&self, publication: Publication, text: &mut String) {
         let Publication { party, .. } = publication;

@@ -35,6 +35,8 @@ pub(crate) enum Act {
 /// Everything that a client can see and do.
 pub(crate) struct Cx<'a> {
     pub(crate) now: u64,
+    /// Whatever it asks is answered within a minute.
+    pub(crate) is_prompt: bool,
     pub(crate) book: &'a Book,
     pub(crate) rng: &'a mut Rng,
     pub(crate) ledger: &'a mut Ledger,
@@ -111,7 +113,9 @@ impl Client {
         match self.phase {
             Phase::Off => self.connect(cx),
             Phase::Connecting => {
-                cx.ledger.violation(self.party, "no answer to CONNECT within a minute");
+                if cx.is_prompt {
+                    cx.ledger.violation(self.party, "no answer to CONNECT within a minute");
+                }
                 self.lose(cx);
             }
             Phase::Open => self.go_on(cx),
@@ -137,6 +141,8 @@ impl Client {
                 cx.ledger.finished(self.publication(number));
             }
         }
+        // What was not answered may not have been heard.
+        self.is_subscribed &= self.asked.is_empty();
         self.asked.clear();
         let clean = if self.role.is_clean { 0x02 } else { 0 };
         let will = if self.role.has_will { 0x04 | 0x08 } else { 0 };

@@ -3,19 +3,25 @@
 //!
 //! What the server does around sockets is done here around buffers: the order of the phases, the
 //! slice of deliveries in a turn, links that are held when too much waits on them, CONNECT answered
-//! before what came along with it is heard. The store of durable sessions would sit where
-//! [`Hub::turn`] ends.
+//! before what came along with it is heard, changes that go to the store before anything leaves.
+//! With a store it can be ended at any point of that, and begins again with what its disk has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use broker_core::Broker;
-use broker_core::api::{Credit, Flow, Incoming, LinkId, Outgoing, Output};
+use broker_core::api::{Credit, Flow, Incoming, LinkId, Lsn, Outgoing, Output};
+use broker_core::journal::{Journal, RecordKey};
 use broker_core::limits::BrokerConfig;
 use broker_core::mqtt::{self, PacketType, Received, Sent, ServerConn};
 use broker_core::time::Now;
+use fastrand::Rng;
 use mqtt_sn_gw::sn::{self, Datagram, Destination, LocalAddress, PortId, SnGateway, Transmit};
+use mqtt_sn_gw::store::OpenError;
 
+use super::disk::{Death, SimDisk};
+use super::plant::{self, Fault, Records};
+use super::store::{self, Drive, Store};
 use super::wire::Octets;
 
 /// Links of the MQTT-SN gateway carry this.
@@ -34,6 +40,17 @@ pub(crate) struct Setup {
     pub(crate) slice: u32,
     /// Octets on a connection from which on it is sent no more messages.
     pub(crate) out_high: usize,
+    /// What the state is kept on; `None`: it ends with the process.
+    pub(crate) drive: Option<Drive>,
+}
+
+/// Why the machine does not begin.
+#[derive(Debug)]
+pub(crate) enum BootError {
+    /// The disk refuses just now.
+    Disk,
+    /// It cannot read what it has written.
+    Broken(String),
 }
 
 /// What comes out.
@@ -71,13 +88,25 @@ pub(crate) struct Hub {
     /// Connections with octets that were not heard yet.
     unheard: Vec<Conn>,
     has_more: bool,
+    store: Option<Store>,
+    pub(crate) disk: SimDisk,
+    /// Changes that go to the store with those of the turn.
+    changes: Vec<u8>,
+    /// Turns whose changes were handed over.
+    turns: u64,
+    /// Those of them that are not known to be safe, with the numbers that will tell.
+    unsafe_turns: VecDeque<(u64, Lsn)>,
+    rng: Rng,
+    fault: Option<Fault>,
+    /// Records that were deleted, for a fault that brings them back.
+    deleted: Records,
 }
 
 impl Hub {
-    pub(crate) fn new(setup: Setup, now: Now) -> Self {
-        let broker = Broker::new(setup.broker.clone(), now);
-        let sn = SnGateway::new(setup.sn.clone(), SN_LINKS, now, setup.broker.seed ^ 1);
-        Self {
+    pub(crate) fn new(setup: Setup, now: Now, mut rng: Rng, fault: Option<Fault>) -> Self {
+        let (broker, sn) = machines(&setup, now);
+        let disk = SimDisk::new(rng.fork());
+        let mut hub = Self {
             broker,
             sn,
             setup,
@@ -85,7 +114,124 @@ impl Hub {
             dirty: Vec::new(),
             unheard: Vec::new(),
             has_more: true,
+            store: None,
+            disk,
+            changes: Vec::new(),
+            turns: 0,
+            unsafe_turns: VecDeque::new(),
+            rng,
+            fault,
+            deleted: Records::new(),
+        };
+        hub.open_store().expect("an empty disk that works");
+        hub
+    }
+
+    fn open_store(&mut self) -> Result<(), OpenError> {
+        if let Some(drive) = self.setup.drive {
+            let store = Store::open(&self.disk, drive, self.rng.fork(), self.fault)?;
+            self.store = Some(store);
+            // From here on an end is not in order until it was.
+            let mut journal = Journal::default();
+            journal.delete(store::CLEAN_END);
+            self.changes.clear();
+            journal.drain_into(&mut self.changes);
         }
+        Ok(())
+    }
+
+    /// The process ends at this point, whatever was to come next; [`Hub::boot`] begins a new one.
+    pub(crate) fn end(&mut self, death: Death) {
+        self.store = None;
+        self.disk.end(death);
+        self.ends.clear();
+        self.dirty.clear();
+        self.unheard.clear();
+    }
+
+    /// The process ends in order, as `gateway/src/server/stop.rs` has it: what is said last goes to
+    /// `out`. Returns whether everything is safe.
+    pub(crate) fn stop(&mut self, now: Now, out: &mut Vec<Out>) -> bool {
+        self.keep();
+        if let Some(store) = &mut self.store {
+            store.drain();
+        }
+        self.hear_store();
+        self.dispatch(now, out);
+        self.sn.shut_down();
+        self.write(out);
+        let conns: Vec<Conn> = self.ends.keys().copied().collect();
+        for conn in conns {
+            self.close(conn, out);
+        }
+        self.keep();
+        let upto = Lsn(self.broker.lsn().0 + 1);
+        let is_safe = self.store.as_mut().is_none_or(|store| store.close(upto));
+        self.hear_store();
+        is_safe
+    }
+
+    /// A new process begins, with what is on the disk.
+    pub(crate) fn boot(&mut self, now: Now) -> Result<(), BootError> {
+        self.open_store().map_err(|error| match error {
+            OpenError::Io(_) => BootError::Disk,
+            OpenError::Newer { .. } | OpenError::Damaged { .. } => {
+                BootError::Broken(error.to_string())
+            }
+        })?;
+        self.setup.broker.seed += 1;
+        (self.broker, self.sn) = machines(&self.setup, now);
+        self.has_more = true;
+        self.unsafe_turns.clear();
+        let Some(store) = &mut self.store else { return Ok(()) };
+        let mut records = store.records().map_err(|error| BootError::Broken(error.to_string()))?;
+        if let Some(fault) = self.fault {
+            let keys: Vec<RecordKey> = records.iter().map(|(key, _)| *key).collect();
+            plant::spoil(fault, &mut records, &self.deleted, &mut self.rng);
+            // What is forgotten is not left behind either.
+            let mut journal = Journal::default();
+            let is_there = |key: &RecordKey| records.iter().any(|(it, _)| it == key);
+            keys.into_iter().filter(|key| !is_there(key)).for_each(|key| journal.delete(key));
+            journal.drain_into(&mut self.changes);
+        }
+        let mut was_clean = false;
+        for (key, value) in records {
+            let taken = match key.table() {
+                0..0x80 => self.broker.restore(now, key, &value),
+                0x80..0xF0 => self.sn.restore(now, key, &value),
+                _ => {
+                    was_clean |= key == store::CLEAN_END;
+                    Ok(())
+                }
+            };
+            taken.map_err(|error| BootError::Broken(error.to_string()))?;
+        }
+        self.sn.finish_restore(now, &mut self.broker);
+        let report = self.broker.finish_restore(now, was_clean);
+        if report.dangling > 0 && self.fault.is_none() {
+            let what = format!("{} records refer to nothing", report.dangling);
+            return Err(BootError::Broken(what));
+        }
+        Ok(())
+    }
+
+    /// The number of the turn that is going on.
+    pub(crate) const fn turn_number(&self) -> u64 {
+        self.turns + 1
+    }
+
+    /// The latest turn whose changes were told to be safe, and all before it.
+    pub(crate) fn safe_turn(&self) -> u64 {
+        self.unsafe_turns.front().map_or(self.turns, |(turn, _)| turn - 1)
+    }
+
+    pub(crate) const fn store(&self) -> Option<&Store> {
+        self.store.as_ref()
+    }
+
+    /// From now on the disk takes no time.
+    pub(crate) fn hurry(&mut self) {
+        self.store.iter_mut().for_each(Store::hurry);
     }
 
     pub(crate) fn datagram(&mut self, now: Now, from: SocketAddr, octets: &[u8]) {
@@ -140,18 +286,71 @@ impl Hub {
         if self.has_more {
             return Some(now);
         }
-        let next = self.broker.next_timeout().into_iter().chain(self.sn.next_timeout()).min()?;
-        Some(next.as_micros().div_ceil(1_000).max(now))
+        let next = self.broker.next_timeout().into_iter().chain(self.sn.next_timeout()).min();
+        let next = next.map(|at| at.as_micros().div_ceil(1_000));
+        let store = self.store.as_ref().and_then(Store::next_timeout);
+        next.into_iter().chain(store).min().map(|at| at.max(now))
     }
 
-    /// Does what is due and puts out a slice of what there is to say.
+    /// A whole turn.
     pub(crate) fn turn(&mut self, now: Now, out: &mut Vec<Out>, hear: Hear<'_>) {
+        self.decide(now, out, hear);
+        self.keep();
+        self.write(out);
+    }
+
+    /// The first part of a turn: does what is due and decides a slice of what there is to say. The
+    /// machine may go off while it works on the disk.
+    pub(crate) fn decide(&mut self, now: Now, out: &mut Vec<Out>, hear: Hear<'_>) {
+        if let Some(store) = &mut self.store {
+            store.run(now.mono.as_micros() / 1_000);
+        }
+        if self.disk.is_dead() {
+            return;
+        }
+        self.hear_store();
         for conn in std::mem::take(&mut self.unheard) {
             self.hear(now, conn, hear);
         }
         self.broker.handle_timeout(now);
         self.sn.handle_timeout(now, &mut self.broker);
         self.dispatch(now, out);
+    }
+
+    /// What was safe by now is told.
+    fn hear_store(&mut self) {
+        let Some(store) = &self.store else { return };
+        let upto = store.committed();
+        self.broker.committed(upto);
+        self.sn.committed(upto);
+        self.broker.set_refusing(store.is_refusing());
+        while self.unsafe_turns.front().is_some_and(|(_, lsn)| *lsn <= upto) {
+            self.unsafe_turns.pop_front();
+        }
+    }
+
+    /// The second part: the changes of the turn go to the store.
+    pub(crate) fn keep(&mut self) {
+        self.turns += 1;
+        let Self { broker, sn, store, changes, unsafe_turns, turns, .. } = self;
+        let Some(store) = store else { return };
+        if sn.has_changes() {
+            broker.note_change();
+        }
+        let mut changes = std::mem::take(changes);
+        let upto = broker.take_journal(&mut changes);
+        sn.take_journal(&mut changes, upto);
+        if !changes.is_empty() {
+            unsafe_turns.push_back((*turns, upto));
+        }
+        if self.fault == Some(Fault::ForgetDeletions) {
+            plant::bury(&changes, &mut self.deleted);
+        }
+        store.submit(upto, changes);
+    }
+
+    /// The last part: what was decided leaves.
+    pub(crate) fn write(&mut self, out: &mut Vec<Out>) {
         while let Some(Transmit { to, octets, .. }) = self.sn.poll_transmit() {
             if let Destination::One { to, .. } = to {
                 out.push(Out::Datagram { to, octets: octets.into() });
@@ -295,6 +494,12 @@ impl Hub {
         self.ends.remove(&conn);
         Some(conn)
     }
+}
+
+fn machines(setup: &Setup, now: Now) -> (Broker, SnGateway) {
+    let broker = Broker::new(setup.broker.clone(), now);
+    let sn = SnGateway::new(setup.sn.clone(), SN_LINKS, now, setup.broker.seed ^ 1);
+    (broker, sn)
 }
 
 impl End {

@@ -7,6 +7,7 @@
 //! | `profile`, `kind`, `book` | what a world is made of, drawn from its seed |
 //! | `heap`, `net` | virtual time and the radio |
 //! | `hub` | the machine under test |
+//! | `store`, `disk` | what it keeps its state on |
 //! | `sensor`, `client`, `hostile` | virtual devices, on octets of their own |
 //! | `model`, `ledger`, `wills` | who has to get what, by linear search |
 //! | `watch`, `stream`, `strangers` | what may pass at the machine's door |
@@ -15,6 +16,7 @@
 
 mod book;
 mod client;
+mod disk;
 mod heap;
 mod hostile;
 pub(crate) mod hub;
@@ -26,6 +28,7 @@ mod plant;
 mod profile;
 mod report;
 mod sensor;
+mod store;
 mod strangers;
 mod stream;
 mod watch;
@@ -59,8 +62,10 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(u64, u64)) -> Report {
 }
 
 /// The first seed from `seed` on, of at most `seeds`, whose world finds a deliberate fault, and
-/// what it says.
-pub fn find(fault: Fault, profile: Profile, seed: u64, seeds: u64) -> Option<(u64, String)> {
+/// what it says. Those that matter after a crash are looked for in worlds with crashes, others in
+/// the swarm.
+pub fn find(fault: Fault, seed: u64, seeds: u64) -> Option<(u64, String)> {
+    let profile = if fault.is_of_crash() { Profile::Crashy } else { Profile::Swarm };
     (seed..seed + seeds).find_map(|seed| {
         let options = Options { seed, sensors: 40, minutes: 3, profile, fault: Some(fault) };
         let report = run(&options, &mut |_, _| {});

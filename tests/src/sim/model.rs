@@ -42,6 +42,8 @@ pub(crate) struct Session {
     pub(crate) subscriptions: Vec<Subscription>,
     /// Filters that it has had, and since when first.
     begun: BTreeMap<String, u64>,
+    /// What it gave up last, by the turn: a crash may bring that back.
+    given_up: Vec<(u64, Subscription)>,
     /// It outlives its connection.
     pub(crate) is_persistent: bool,
     /// Until then it lasts at least, if it does not outlive its connection.
@@ -70,12 +72,23 @@ pub(crate) struct Match {
     pub(crate) is_sure: bool,
 }
 
-/// A retained message and when it was the one.
+/// A message that was to be retained, and when it was, or may have been, the one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Holding {
     pub(crate) publication: Publication,
+    /// When it was heard last, before it was accepted.
     pub(crate) since: u64,
     pub(crate) until: u64,
+    /// It was accepted: if it is not the one, a later one is.
+    pub(crate) is_sure: bool,
+    /// The turn in which it was accepted.
+    turn: u64,
+}
+
+impl Holding {
+    pub(crate) const fn is_open(&self) -> bool {
+        self.until == u64::MAX
+    }
 }
 
 /// See the [module](self).
@@ -83,7 +96,7 @@ pub(crate) struct Holding {
 pub(crate) struct Model {
     /// Of those who have ever subscribed.
     pub(crate) sessions: BTreeMap<Party, Session>,
-    /// By topic, oldest first; the last one is in force if it has no end.
+    /// By topic, in the order in which they were heard; one of those without an end is in force.
     pub(crate) retained: BTreeMap<String, Vec<Holding>>,
 }
 
@@ -123,9 +136,14 @@ impl Model {
         Some(subscription)
     }
 
-    pub(crate) fn unsubscribe(&mut self, party: Party, filter: &str) {
+    pub(crate) fn unsubscribe(&mut self, party: Party, filter: &str, turn: u64) {
         if let Some(session) = self.sessions.get_mut(&party) {
-            session.subscriptions.retain(|it| it.filter != filter);
+            let gone = session.subscriptions.extract_if(.., |it| it.filter == filter);
+            let gone: Vec<_> = gone.map(|it| (turn, it)).collect();
+            if !gone.is_empty() {
+                session.given_up.retain(|(_, it)| it.filter != filter);
+                session.given_up.extend(gone);
+            }
         }
     }
 
@@ -136,38 +154,63 @@ impl Model {
         if !is_persistent {
             session.subscriptions.clear();
             session.begun.clear();
+            session.given_up.clear();
         }
     }
 
     pub(crate) fn end(&mut self, party: Party) {
         if let Some(session) = self.sessions.get_mut(&party) {
             session.subscriptions.clear();
+            session.given_up.clear();
         }
     }
 
-    pub(crate) fn retain(&mut self, topic: &str, publication: Publication, now: u64) {
+    /// A publication that is to be retained was heard: it may be the one from now on.
+    pub(crate) fn hear_retained(&mut self, topic: &str, publication: Publication, now: u64) {
         let holdings = self.retained.entry(topic.to_owned()).or_default();
-        for holding in holdings.iter_mut() {
+        match holdings.last_mut() {
+            Some(last) if last.publication == publication && last.is_open() => last.since = now,
+            Some(_) | None => {
+                let (since, until, is_sure, turn) = (now, u64::MAX, false, 0);
+                holdings.push(Holding { publication, since, until, is_sure, turn });
+            }
+        }
+    }
+
+    /// It was accepted: it is the one, or another that was heard after it.
+    pub(crate) fn retain(&mut self, topic: &str, publication: Publication, now: u64, turn: u64) {
+        let holdings = self.retained.entry(topic.to_owned()).or_default();
+        // One that was heard several times may have counted at any of them.
+        let is_it = |it: &Holding| it.publication == publication;
+        let open = holdings.iter().position(|it| is_it(it) && it.is_open());
+        let Some(place) = open.or_else(|| holdings.iter().rposition(is_it)) else {
+            self.hear_retained(topic, publication, now);
+            return self.retain(topic, publication, now, turn);
+        };
+        for holding in &mut holdings[..place] {
             holding.until = holding.until.min(now);
         }
-        holdings.push(Holding { publication, since: now, until: u64::MAX });
+        for holding in holdings[place..].iter_mut().filter(|it| is_it(it)) {
+            (holding.is_sure, holding.turn) = (true, turn);
+        }
     }
 
     /// A retained publication was heard again: whether it counts as a new one is open.
     pub(crate) fn retain_copy(&mut self, topic: &str, publication: Publication, now: u64) {
         if let Some(holdings) = self.retained.get_mut(topic) {
             let place = holdings.len() - 1;
-            holdings.insert(place, Holding { publication, since: now, until: u64::MAX });
+            let (since, until, is_sure, turn) = (now, u64::MAX, false, 0);
+            holdings.insert(place, Holding { publication, since, until, is_sure, turn });
         }
     }
 
-    /// The retained message of each topic that fits.
+    /// The message that was accepted last for each topic that fits, if any is retained for sure.
     pub(crate) fn retained_for(&self, filter: &str) -> Vec<(&str, Publication)> {
         let topics = self.retained.iter().filter(|(topic, _)| fits(filter, topic));
         topics
             .filter_map(|(topic, holdings)| {
-                let last = holdings.last().filter(|holding| holding.until == u64::MAX)?;
-                Some((topic.as_str(), last.publication))
+                let sure = holdings.iter().rfind(|holding| holding.is_open() && holding.is_sure)?;
+                Some((topic.as_str(), sure.publication))
             })
             .collect()
     }
@@ -186,6 +229,35 @@ impl Model {
         }
         for holding in self.retained.values_mut().flatten() {
             holding.until = holding.until.min(now);
+        }
+    }
+
+    /// The machine was ended. What came after the turn that was safe may be gone: subscriptions
+    /// that were given up may be there again, and what was retained before may be the one.
+    pub(crate) fn crash(&mut self, safe_turn: u64) {
+        for session in self.sessions.values_mut() {
+            for (turn, subscription) in std::mem::take(&mut session.given_up) {
+                let filter = &subscription.filter;
+                let is_there = session.subscriptions.iter().any(|it| it.filter == *filter);
+                if turn > safe_turn && !is_there {
+                    let is_sure = false;
+                    session.subscriptions.push(Subscription { is_sure, ..subscription });
+                }
+            }
+        }
+        for holdings in self.retained.values_mut() {
+            let is_safe = |it: &Holding| it.is_sure && it.turn <= safe_turn;
+            let place = holdings.iter().rposition(is_safe);
+            for holding in &mut holdings[place.map_or(0, |place| place + 1)..] {
+                if holding.is_sure {
+                    (holding.is_sure, holding.until) = (false, u64::MAX);
+                }
+            }
+            if let Some(place) = place
+                && holdings[place + 1..].iter().any(Holding::is_open)
+            {
+                holdings[place].until = u64::MAX;
+            }
         }
     }
 }
@@ -221,20 +293,36 @@ mod tests {
         }
         model.confirm(1, "a/+");
         assert_eq!(model.matches("a/b", 5), [Match { party: 1, qos: 2, is_sure: true }]);
-        model.unsubscribe(1, "a/+");
+        model.unsubscribe(1, "a/+", 7);
         assert_eq!(model.matches("a/b", 5), [Match { party: 1, qos: 0, is_sure: false }]);
+        model.crash(6);
+        assert_eq!(model.matches("a/b", 5), [Match { party: 1, qos: 2, is_sure: false }]);
     }
 
     #[test]
     fn what_was_retained_is_known_with_its_time() {
         let mut model = Model::default();
         let publication = |number| Publication { party: 1, number };
-        model.retain("r/1", publication(1), 10);
-        model.retain("r/1", publication(2), 20);
+        model.retain("r/1", publication(1), 10, 1);
+        model.retain("r/1", publication(2), 20, 2);
         assert_eq!(model.retained_for("r/#"), [("r/1", publication(2))]);
         assert!(model.was_retained("r/1", publication(1), 15));
         assert!(!model.was_retained("r/1", publication(1), 21));
         model.restart(30);
         assert!(model.retained_for("#").is_empty());
+    }
+
+    #[test]
+    fn after_a_crash_the_last_safe_message_is_retained_or_a_later_one() {
+        let mut model = Model::default();
+        let publication = |number| Publication { party: 1, number };
+        for (number, turn) in [(1, 1), (2, 4), (3, 6)] {
+            model.retain("r/1", publication(number), 10 * turn, turn);
+        }
+        model.hear_retained("r/1", publication(4), 70);
+        model.crash(4);
+        let is_allowed = |number| model.was_retained("r/1", publication(number), 1_000);
+        assert_eq!([1, 2, 3, 4].map(is_allowed), [false, true, true, true]);
+        assert_eq!(model.retained_for("r/#"), [("r/1", publication(2))]);
     }
 }

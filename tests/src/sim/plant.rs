@@ -9,6 +9,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use broker_core::journal::{Ops, RecordKey};
+use fastrand::Rng;
+
 use super::book::Book;
 use super::hub::{Conn, Out};
 use super::sensor::Place;
@@ -31,6 +34,11 @@ macro_rules! faults {
         impl Fault {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Whether it is one that matters after a crash: those stand behind the others.
+            pub(crate) const fn is_of_crash(self) -> bool {
+                self as u8 >= Self::ForgetDupOnStream as u8
+            }
         }
     };
 }
@@ -106,7 +114,40 @@ faults! {
     CutPayload,
     /// DUP at the first sending of QoS 0.
     DupAtQos0,
+    /// A repeated PUBLISH on a stream has no DUP.
+    ForgetDupOnStream,
+    /// Answers leave before their changes are written.
+    AckBeforeAppend,
+    /// Answers leave when their changes are written and not synced.
+    TellBeforeSync,
+    /// The compaction deletes a file before its copies are synced.
+    DeleteBeforeSync,
+    /// A restart forgets some retained messages.
+    ForgetRetained,
+    /// A restart forgets which messages of QoS 2 were received.
+    ForgetReceived,
+    /// A restart forgets which messages of QoS 2 were sent.
+    ForgetSent,
+    /// A restart forgets wills.
+    ForgetWills,
+    /// A restart forgets topic ids.
+    ForgetTopicIds,
+    /// A restart forgets some subscriptions.
+    ForgetSubscriptions,
+    /// A restart forgets some messages that wait.
+    ForgetQueued,
+    /// A restart forgets some sessions.
+    ForgetSessions,
+    /// A restart forgets who sleeps.
+    ForgetSleep,
+    /// A restart brings back what was deleted.
+    ForgetDeletions,
+    /// A restart publishes wills although the end was in order.
+    ForgetCleanEnd,
 }
+
+/// Records of the store.
+pub(crate) type Records = Vec<(RecordKey, Vec<u8>)>;
 
 /// What becomes of a datagram on its way to the machine.
 pub(crate) enum Up {
@@ -130,6 +171,10 @@ pub(crate) struct Plant {
 impl Plant {
     pub(crate) fn new(fault: Option<Fault>) -> Self {
         Self { fault, ..Self::default() }
+    }
+
+    pub(crate) const fn fault(&self) -> Option<Fault> {
+        self.fault
     }
 
     /// Whether it is the turn of one that the fault concerns.
@@ -314,6 +359,10 @@ impl Plant {
         let is_live = publication.is_some() && !is_will && first & 1 == 0;
         match fault {
             Fault::LoseWills if is_will => self.planted += 1,
+            Fault::ForgetDupOnStream if publish.is_some() => {
+                out.push(first & !0x08);
+                out.extend_from_slice(&whole[1..]);
+            }
             Fault::LoseOnStream if is_live && qos == 1 && self.strikes() => {}
             Fault::DoubleWills if is_will => self.double(whole, body, out),
             Fault::DoubleQos2ToClient if is_live && qos == 2 && self.strikes() => {
@@ -354,4 +403,73 @@ impl Plant {
         }
         out.extend(copy);
     }
+}
+
+/// Tables of what is kept, as broker and MQTT-SN machine number them.
+mod table {
+    pub(super) const SESSION: u8 = 2;
+    pub(super) const SUBSCRIPTION: u8 = 3;
+    pub(super) const DELIVERY: u8 = 4;
+    pub(super) const RECEIVED: u8 = 6;
+    pub(super) const RETAINED: u8 = 8;
+    pub(super) const WILL: u8 = 9;
+    pub(super) const CLIENT: u8 = 0x80;
+    pub(super) const REGISTRATION: u8 = 0x81;
+    pub(super) const STORE: u8 = 0xF0;
+}
+
+/// What was kept comes back otherwise than it was; `deleted` is what was kept no more.
+pub(crate) fn spoil(fault: Fault, records: &mut Records, deleted: &Records, rng: &mut Rng) {
+    let seldom = u32::try_from(records.len() / 20).unwrap_or(u32::MAX).max(2);
+    match fault {
+        Fault::ForgetRetained => lose(records, table::RETAINED, || rng.u32(..4) == 0),
+        Fault::ForgetReceived => lose(records, table::RECEIVED, || true),
+        Fault::ForgetWills => lose(records, table::WILL, || true),
+        Fault::ForgetTopicIds => lose(records, table::REGISTRATION, || rng.bool()),
+        Fault::ForgetSubscriptions => lose(records, table::SUBSCRIPTION, || rng.u32(..4) == 0),
+        Fault::ForgetQueued => lose(records, table::DELIVERY, || rng.u32(..seldom) == 0),
+        Fault::ForgetSessions => lose(records, table::SESSION, || rng.u32(..4) == 0),
+        Fault::ForgetCleanEnd => lose(records, table::STORE, || true),
+        Fault::ForgetSent => {
+            // Format, flags, session, packet identifier: under way at QoS 2 becomes queued.
+            let sent = records
+                .iter_mut()
+                .filter(|(key, value)| key.table() == table::DELIVERY && value[1] & 0x1B == 0x12);
+            for (_, value) in sent {
+                value[1] &= !0x18;
+                value[6..8].fill(0);
+            }
+        }
+        Fault::ForgetSleep => {
+            let clients = records.iter_mut().filter(|(key, _)| key.table() == table::CLIENT);
+            for (_, value) in clients.filter(|(_, value)| value[1] & 3 == 2) {
+                // Active, and without a duration.
+                value[1] ^= 3;
+                value[5..7].fill(0);
+            }
+        }
+        Fault::ForgetDeletions => {
+            for (key, value) in deleted {
+                if !records.iter().any(|(there, _)| there == key) {
+                    records.push((*key, value.clone()));
+                }
+            }
+            records.sort_by_key(|(key, _)| key.table());
+        }
+        _ => {}
+    }
+}
+
+/// Notes the latest records that were put, so that some are there when they have been deleted.
+pub(crate) fn bury(changes: &[u8], deleted: &mut Records) {
+    let ops = Ops::new(changes).filter_map(Result::ok);
+    let puts = ops.filter_map(|op| Some((op.key, op.value?.to_vec())));
+    for put in puts.filter(|(key, _)| key.table() == table::SUBSCRIPTION) {
+        deleted.retain(|(key, _)| *key != put.0);
+        deleted.push(put);
+    }
+}
+
+fn lose(records: &mut Records, table: u8, mut is_lost: impl FnMut() -> bool) {
+    records.retain(|(key, _)| key.table() != table || !is_lost());
 }

@@ -12,6 +12,7 @@ use broker_core::topic::{TopicBuf, TopicName};
 use clap::ValueEnum;
 use fastrand::Rng;
 use mqtt_sn_gw::sn::{self, Rebind, Retry};
+use mqtt_sn_gw::store::LogConfig;
 
 use super::Options;
 use super::book::{Book, GROUPS, PREDEFINED};
@@ -19,6 +20,7 @@ use super::client::Role;
 use super::hub::Setup;
 use super::kind::{Kind, Taste};
 use super::net::Weather;
+use super::store::Drive;
 
 /// What a world is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -35,6 +37,8 @@ pub enum Profile {
     Hostile,
     /// The power goes, and all devices come back at once.
     Storm,
+    /// The gateway is killed, loses its power, is stopped; its disk is slow, full, failing.
+    Crashy,
     /// One publication of QoS 1 each, every half a minute, five of a hundred datagrams lost.
     Steady,
 }
@@ -58,6 +62,10 @@ pub(crate) struct Rates {
     pub(crate) restarts: f64,
     pub(crate) clock_jumps: f64,
     pub(crate) storms: f64,
+    /// Only where the state is kept on a disk.
+    pub(crate) crashes: f64,
+    pub(crate) stops: f64,
+    pub(crate) disk_failures: f64,
 }
 
 /// A world as it was drawn.
@@ -96,12 +104,23 @@ impl Plan {
         let client_qos = [(0, [true; 3]), (1, [true, true, false]), (2, [false, true, true])];
         let client_qos = client_qos[rng.usize(..3)].1;
         let calm_at = u64::from(minutes) * 60_000;
+        let is_kept = match profile {
+            Profile::Crashy => true,
+            Profile::Swarm => rng.bool(),
+            Profile::LossyRadio
+            | Profile::SleepyFarm
+            | Profile::NatCellular
+            | Profile::Hostile
+            | Profile::Storm
+            | Profile::Steady => false,
+        };
+        let setup = setup(rng, sensors, seed, is_steady);
         Self {
             book: Book { seed, sensors, clients, kinds, client_qos },
             roles,
             weather: weather(profile, rng),
-            rates: rates(profile, rng),
-            setup: setup(rng, sensors, seed, is_steady),
+            rates: rates(profile, rng, is_kept),
+            setup: if is_kept { with_disk(setup, rng) } else { setup },
             strangers: match profile {
                 Profile::Hostile => rng.u32(3..20),
                 Profile::Swarm => [0, 0, 5][rng.usize(..3)],
@@ -109,6 +128,7 @@ impl Plan {
                 | Profile::SleepyFarm
                 | Profile::NatCellular
                 | Profile::Storm
+                | Profile::Crashy
                 | Profile::Steady => 0,
             },
             turn_ms: if is_steady { 1 } else { [1, 1, 5, 20][rng.usize(..4)] },
@@ -130,6 +150,7 @@ fn taste(profile: Profile, rng: &mut Rng) -> Taste {
         | Profile::NatCellular
         | Profile::Hostile
         | Profile::Storm
+        | Profile::Crashy
         | Profile::Steady => base,
     }
 }
@@ -142,13 +163,15 @@ fn weather(profile: Profile, rng: &mut Rng) -> Weather {
             let most = [0.0, 0.1, 0.3][rng.usize(..3)];
             Weather::draw(rng, most)
         }
-        Profile::SleepyFarm | Profile::NatCellular | Profile::Hostile | Profile::Storm => {
-            Weather::draw(rng, 0.1)
-        }
+        Profile::SleepyFarm
+        | Profile::NatCellular
+        | Profile::Hostile
+        | Profile::Storm
+        | Profile::Crashy => Weather::draw(rng, 0.1),
     }
 }
 
-fn rates(profile: Profile, rng: &mut Rng) -> Rates {
+fn rates(profile: Profile, rng: &mut Rng, is_kept: bool) -> Rates {
     let mut some = |most: f64| if rng.bool() { rng.f64() * most } else { 0.0 };
     let base = Rates {
         rebinds: some(0.5),
@@ -160,12 +183,28 @@ fn rates(profile: Profile, rng: &mut Rng) -> Rates {
         restarts: 0.0,
         clock_jumps: some(2.0),
         storms: 0.0,
+        crashes: 0.0,
+        stops: 0.0,
+        disk_failures: 0.0,
     };
     match profile {
         Profile::Steady => Rates::default(),
         Profile::NatCellular => Rates { rebinds: 4.0, moves: 2.0, ..base },
         Profile::Storm => Rates { storms: 1.5, restarts: 0.7, ..base },
-        Profile::Swarm => Rates { restarts: some(0.6), storms: some(0.4), ..base },
+        Profile::Swarm => {
+            let base = Rates { storms: some(0.4), ..base };
+            let [crashes, stops, disk_failures] = [some(4.0), some(1.0), some(3.0)];
+            let restarts = some(0.6);
+            if is_kept {
+                Rates { crashes, stops, disk_failures, ..base }
+            } else {
+                Rates { restarts, ..base }
+            }
+        }
+        Profile::Crashy => {
+            let [crashes, disk_failures] = [2.0 + some(10.0), some(4.0)];
+            Rates { crashes, stops: 0.5, disk_failures, storms: 0.1, ..base }
+        }
         Profile::LossyRadio => Rates { radio_cuts: 1.5, ..base },
         Profile::SleepyFarm | Profile::Hostile => base,
     }
@@ -250,8 +289,26 @@ fn setup(rng: &mut Rng, sensors: u32, seed: u64, is_steady: bool) -> Setup {
         },
         sn: sn_settings(rng, queue, sessions, is_steady),
         mqtt: if is_steady { mqtt::Settings { window: 20, ..mqtt } } else { mqtt },
+        drive: None,
         slice: if is_steady { 1_024 } else { [1, 10, 1_024][rng.usize(..3)] },
         out_high: if is_steady { 64 << 10 } else { [100, 1_000, 64 << 10][rng.usize(..3)] },
+    }
+}
+
+/// The same with its state on a disk: files so small that there are many.
+fn with_disk(setup: Setup, rng: &mut Rng) -> Setup {
+    let file_bytes = [600, 4_000, 30_000][rng.usize(..3)];
+    let slack_bytes = file_bytes / 2 * rng.u64(1..8);
+    let slow = [1, 20, 400][rng.usize(..3)];
+    let drive = Drive {
+        log: LogConfig { file_bytes, slack_bytes },
+        sync_ms: [rng.u64(0..=slow / 4), slow],
+    };
+    Setup {
+        broker: BrokerConfig { durability: Durability::Gated, ..setup.broker },
+        sn: sn::Settings { is_durable: true, ..setup.sn },
+        drive: Some(drive),
+        ..setup
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Report {
     pub(super) violations: Vec<Violation>,
     /// The last events of the device concerned: time, way, octets.
     pub(super) trace: Vec<(u64, char, Octets)>,
+    /// What the gateway and its disk went through: time, and what.
+    pub(super) history: Vec<(u64, String)>,
 }
 
 impl Report {
@@ -69,6 +71,13 @@ impl Report {
         sum.broken_connections += more.broken_connections;
         sum.slow_readers += more.slow_readers;
         sum.restarts += more.restarts;
+        sum.kills += more.kills;
+        sum.power_losses += more.power_losses;
+        sum.stops += more.stops;
+        sum.disk_failures += more.disk_failures;
+        sum.disk_refusals += more.disk_refusals;
+        sum.syncs += more.syncs;
+        sum.compactions += more.compactions;
         sum.clock_jumps += more.clock_jumps;
         sum.bad_datagrams += more.bad_datagrams;
         sum.bad_streams += more.bad_streams;
@@ -112,6 +121,16 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
+            "crashes            {} kills, {} power losses, {} ends in order",
+            faults.kills, faults.power_losses, faults.stops
+        )?;
+        writeln!(
+            f,
+            "disk               {} failures, {} operations refused, {} syncs, {} files given up",
+            faults.disk_failures, faults.disk_refusals, faults.syncs, faults.compactions
+        )?;
+        writeln!(
+            f,
             "publications       {} heard, {} accepted, {} delivered, {} retained, {} wills",
             ledger.publications, ledger.accepted, ledger.delivered, ledger.retained, ledger.wills
         )?;
@@ -132,6 +151,9 @@ impl fmt::Display for Report {
         write!(f, "violations         {}", self.violations.len())?;
         for Violation { at, party, what } in &self.violations {
             write!(f, "\n  {}.{:03} s, party {party}: {what}", at / 1_000, at % 1_000)?;
+        }
+        for (at, what) in self.history.iter().filter(|_| !self.is_clean()) {
+            write!(f, "\n    {:>6}.{:03} gateway: {what}", at / 1_000, at % 1_000)?;
         }
         for (at, way, octets) in &self.trace {
             write!(f, "\n    {:>6}.{:03} {way}", at / 1_000, at % 1_000)?;

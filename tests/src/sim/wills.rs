@@ -3,7 +3,7 @@
 //! For each party it is known from which moment on its will may be published, if it is not heard
 //! again, and by when it has to be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::book::{Party, Publication};
 
@@ -13,6 +13,12 @@ const EARLY_MS: u64 = 100;
 /// How much later: one that finds no room at a subscriber waits for thirty seconds.
 const LATE_MS: u64 = 35_000;
 
+/// The longest that a message which has left is on its way to a client.
+const UNDER_WAY_MS: u64 = 2_000;
+
+/// The longest silence that a sensor may ask for, and some more.
+const SILENCE_MS_MAX: u64 = 240_000;
+
 /// A connection with a will.
 #[derive(Clone, Copy, Debug)]
 struct Armed {
@@ -21,6 +27,19 @@ struct Armed {
     due: u64,
     /// The latest moment at which the gateway notices.
     noticed_by: u64,
+    /// The turn in which the connection began.
+    turn: u64,
+    /// Another CONNECT was heard as a whole, and not answered yet.
+    is_replaced: bool,
+}
+
+/// A will that may have been published by now.
+#[derive(Clone, Copy, Debug)]
+struct Loose {
+    /// By when it has to be, if it has to.
+    by: Option<u64>,
+    /// The turn in which its connection began.
+    turn: u64,
 }
 
 /// See the [module](self).
@@ -28,18 +47,24 @@ struct Armed {
 pub(crate) struct Wills {
     /// Who watches all wills, if somebody does.
     pub(crate) watcher: Option<Party>,
+    /// The watcher was told that it is subscribed.
+    pub(crate) is_watched: bool,
     armed: BTreeMap<Party, Armed>,
-    /// Wills that may have been published by now, and by when they have to be, if they have to.
-    loose: BTreeMap<Publication, Option<u64>>,
-    seen: BTreeSet<Publication>,
+    loose: BTreeMap<Publication, Loose>,
+    /// Wills that the watcher was given, and when.
+    seen: BTreeMap<Publication, u64>,
+    /// From when to when wills were given that the gateway may not know to be published.
+    forgotten: Vec<[u64; 2]>,
 }
 
 impl Wills {
     /// A connection with this will begins; another one of the party has ended with that.
-    pub(crate) fn arm(&mut self, will: Publication, now: u64, silence_ms: u64) {
+    /// Its client was heard at `since`, and answered now.
+    pub(crate) fn arm(&mut self, will: Publication, turn: u64, now: [u64; 2], silence_ms: u64) {
+        let [since, now] = now;
         self.end(will.party, now);
-        let due = now + silence_ms;
-        let armed = Armed { number: will.number, due, noticed_by: due };
+        let (due, noticed_by) = (since + silence_ms, now + silence_ms);
+        let armed = Armed { number: will.number, due, noticed_by, turn, is_replaced: false };
         self.armed.insert(will.party, armed);
     }
 
@@ -58,12 +83,25 @@ impl Wills {
         if now + EARLY_MS < armed.due {
             return;
         }
-        let is_sure = now > armed.noticed_by + EARLY_MS;
-        let will = Publication { party, number: armed.number };
-        self.loose.insert(will, is_sure.then_some(armed.noticed_by + LATE_MS));
+        let is_sure = now > armed.noticed_by + EARLY_MS && !armed.is_replaced;
+        self.set_loose(party, armed, is_sure.then_some(armed.noticed_by + LATE_MS));
         if is_sure {
             self.armed.remove(&party);
         }
+    }
+
+    /// The connection may end in a way that publishes nothing, and nobody is told yet.
+    pub(crate) fn replaced(&mut self, party: Party, now: u64) {
+        self.let_go(party, now);
+        if let Some(armed) = self.armed.get_mut(&party) {
+            armed.is_replaced = true;
+        }
+    }
+
+    fn set_loose(&mut self, party: Party, armed: Armed, by: Option<u64>) {
+        let Armed { number, turn, is_replaced, .. } = armed;
+        let by = by.filter(|_| self.is_watched && !is_replaced);
+        self.loose.insert(Publication { party, number }, Loose { by, turn });
     }
 
     /// The connection ended in a way that publishes nothing: DISCONNECT, or another CONNECT.
@@ -75,8 +113,7 @@ impl Wills {
     /// The connection ended in a way that publishes the will.
     pub(crate) fn lost(&mut self, party: Party, now: u64) {
         if let Some(armed) = self.armed.remove(&party) {
-            let will = Publication { party, number: armed.number };
-            self.loose.insert(will, Some(now + LATE_MS));
+            self.set_loose(party, armed, Some(now + LATE_MS));
         }
     }
 
@@ -85,13 +122,21 @@ impl Wills {
         &mut self,
         to: Party,
         will: Publication,
+        qos: u8,
+        is_repeated: bool,
         now: u64,
     ) -> Result<(), &'static str> {
         self.let_go(will.party, now);
         if !self.loose.contains_key(&will) {
             return Err("its will was published and was not due");
         }
-        if self.watcher == Some(to) && !self.seen.insert(will) {
+        if self.watcher != Some(to) {
+            return Ok(());
+        }
+        let before = self.seen.insert(will, now);
+        let is_forgotten = |at| self.forgotten.iter().any(|[from, to]| (*from..=*to).contains(&at));
+        // At QoS 2 it leaves when it is safe that it was published, and comes once.
+        if before.is_some_and(|at| qos == 2 || !is_repeated && !is_forgotten(at)) {
             return Err("its will was published twice");
         }
         Ok(())
@@ -100,8 +145,56 @@ impl Wills {
     /// All state is gone, and all wills with it; those that are under way may still come.
     pub(crate) fn restarted(&mut self) {
         self.armed.clear();
-        for by in self.loose.values_mut() {
-            *by = None;
+        self.loose.values_mut().for_each(|loose| loose.by = None);
+    }
+
+    /// The gateway was ended, and knows what was so after `safe_turn`, which was at `safe_at`: what
+    /// it did since it may do again.
+    pub(crate) fn crashed(
+        &mut self,
+        safe_turn: u64,
+        safe_at: u64,
+        now: u64,
+        qos: impl Fn(Publication) -> u8,
+    ) {
+        self.forgotten.push([safe_at, now + UNDER_WAY_MS]);
+        let parties: Vec<Party> = self.armed.keys().copied().collect();
+        parties.into_iter().for_each(|party| self.let_go(party, now));
+        for (party, mut armed) in std::mem::take(&mut self.armed) {
+            if armed.turn > safe_turn {
+                self.set_loose(party, armed, None);
+            } else {
+                // Nobody is supervised before the gateway is back.
+                (armed.due, armed.noticed_by) = (u64::MAX - LATE_MS, u64::MAX - LATE_MS);
+                self.armed.insert(party, armed);
+            }
+        }
+        for (will, loose) in &mut self.loose {
+            loose.by = loose.by.filter(|_| loose.turn <= safe_turn && qos(*will) > 0);
+        }
+    }
+
+    /// Whether the will of a CONNECT is there that was not answered is open.
+    pub(crate) fn may_be_there(&mut self, will: Publication, turn: u64) {
+        self.loose.insert(will, Loose { by: None, turn });
+        if let Some(armed) = self.armed.remove(&will.party) {
+            self.set_loose(will.party, armed, None);
+        }
+    }
+
+    /// The gateway is back. What it publishes at QoS 0 now reaches those who are there.
+    pub(crate) fn resumed(&mut self, now: u64, qos: impl Fn(Publication) -> u8) {
+        for (will, loose) in &mut self.loose {
+            let by = loose.by.filter(|_| qos(*will) > 0);
+            loose.by = by.map(|by| by.max(now + SILENCE_MS_MAX + LATE_MS));
+        }
+    }
+
+    /// A connection outlived the process: its client is supervised anew, by one of two times.
+    pub(crate) fn supervised(&mut self, party: Party, now: u64, silence_ms: [u64; 2]) {
+        if let Some(armed) = self.armed.get_mut(&party) {
+            armed.due = now + silence_ms[0];
+            armed.noticed_by = now + silence_ms[1];
         }
     }
 
@@ -112,8 +205,8 @@ impl Wills {
         for party in parties {
             self.let_go(party, now);
         }
-        let is_late = |by: &Option<u64>| by.is_some_and(|by| by < now);
-        let late = self.loose.iter().filter(|(_, by)| is_late(by)).map(|(will, _)| *will);
-        late.into_iter().find(|will| !self.seen.contains(will))
+        let is_late = |loose: &Loose| loose.by.is_some_and(|by| by < now);
+        let mut late = self.loose.iter().filter(|(_, loose)| is_late(loose)).map(|(will, _)| *will);
+        late.find(|will| !self.seen.contains_key(will))
     }
 }

@@ -72,7 +72,7 @@ fn main() -> ExitCode {
 fn find_faults(options: &Options, seeds: u64) -> ExitCode {
     let mut missed = 0;
     for fault in Fault::ALL {
-        match sim::find(*fault, options.profile, options.seed, seeds) {
+        match sim::find(*fault, options.seed, seeds) {
             Some((seed, what)) => {
                 let tried = seed - options.seed + 1;
                 println!("{:<20} {tried:>4}  {what}", format!("{fault:?}"));

@@ -7,20 +7,27 @@ impl Watch {
     /// A datagram of the sensor is about to be heard.
     pub(crate) fn heard(&mut self, octets: &[u8], cx: &mut Cx<'_>) {
         let Some((kind, body)) = split(octets) else { return };
+        self.spoke_at = cx.now;
         match kind {
             sn::CONNECT => self.hear_connect(body, cx),
-            sn::WILLMSG => self.will = cx.book.read(body).or(self.will),
+            sn::WILLMSG => {
+                self.will = cx.book.read(body).or(self.will);
+                cx.ledger.wills.replaced(cx.sensor, cx.now);
+            }
             sn::PINGREQ if !body.is_empty() => self.hear_visit(cx),
             sn::PUBLISH => self.hear_publish(body, cx),
             _ if self.is_bound(cx.place) => self.hear_bound(kind, body, cx),
+            sn::REGISTER | sn::SUBSCRIBE | sn::UNSUBSCRIBE | sn::PUBREL if self.is_unsure => {
+                self.hear_bound(kind, body, cx);
+            }
             _ => {}
         }
         if !matches!(kind, sn::CONNECT | sn::WILLTOPIC | sn::WILLMSG) && self.place == cx.place {
             self.is_untouched = false;
         }
         if self.is_bound(cx.place) {
-            let silence_ms = self.silence_ms();
-            let visit_ms = if self.state == State::Awake { cx.visit_ms } else { 0 };
+            let [silence_ms, most_ms] = self.silences_ms();
+            let visit_ms = if self.state == State::Awake { cx.visit_ms } else { most_ms };
             if self.will.is_some() {
                 cx.ledger.wills.heard(cx.sensor, cx.now, silence_ms, visit_ms);
             }
@@ -30,8 +37,11 @@ impl Watch {
         }
     }
 
-    fn hear_connect(&mut self, body: &[u8], cx: &Cx<'_>) {
+    fn hear_connect(&mut self, body: &[u8], cx: &mut Cx<'_>) {
         let (place, flags, keep_alive_s) = (cx.place, body[0], u16_at(body, 2));
+        if !Self::asks_for_will(flags) {
+            cx.ledger.wills.replaced(cx.sensor, cx.now);
+        }
         // A repetition with nothing in between changes nothing (D4).
         let is_answered = self.is_untouched
             && self.state == State::Active
@@ -49,7 +59,7 @@ impl Watch {
     fn hear_visit(&mut self, cx: &Cx<'_>) {
         let is_same_host = self.place.host == cx.place.host;
         if matches!(self.state, State::Asleep | State::Awake) && is_same_host {
-            self.state = State::Awake;
+            self.set_state(State::Awake, cx);
             self.place = cx.place;
         }
     }
@@ -57,7 +67,7 @@ impl Watch {
     fn hear_publish(&mut self, body: &[u8], cx: &mut Cx<'_>) {
         let Some(publish) = SnPublish::read(body) else { return };
         let is_unconnected = publish.qos() == 3;
-        if !is_unconnected && !self.is_bound(cx.place) {
+        if !is_unconnected && !self.is_bound(cx.place) && !self.is_unsure {
             return;
         }
         let Some(publication) = cx.book.read(publish.data) else { return };
@@ -98,22 +108,29 @@ impl Watch {
                     id.is_told = is_accepted;
                 }
             }
-            sn::PUBACK => self.hear_puback(body),
+            sn::PUBACK => self.hear_puback(body, cx),
+            sn::PUBREL => {
+                let msg_id = u16_at(body, 0);
+                if let Some((_, publication)) = self.published.iter().find(|it| it.0 == msg_id) {
+                    cx.ledger.released(*publication);
+                }
+            }
             sn::PUBREC => {
                 self.said_pubrec += 1;
                 let exchange = self.exchange.as_mut().filter(|it| it.msg_id == u16_at(body, 0));
                 if let Some(exchange) = exchange {
                     exchange.is_received = true;
+                    exchange.turns[1] = cx.ledger.turn;
                 }
             }
             sn::PUBCOMP => self.end_exchange(u16_at(body, 0)),
-            sn::PINGREQ if self.state == State::Asleep => self.state = State::Awake,
+            sn::PINGREQ if self.state == State::Asleep => self.set_state(State::Awake, cx),
             sn::DISCONNECT => self.hear_disconnect(body, cx),
             _ => {}
         }
     }
 
-    fn hear_puback(&mut self, body: &[u8]) {
+    fn hear_puback(&mut self, body: &[u8], cx: &Cx<'_>) {
         let msg_id = u16_at(body, 2);
         // One that comes after PUBREC is about a copy, and says nothing any more.
         let ends = self.exchange.is_some_and(|it| it.msg_id == msg_id && !it.is_received);
@@ -123,7 +140,9 @@ impl Watch {
         self.exchange = None;
         if body.last() == Some(&2) {
             let topic = u16_at(body, 0);
-            self.ids.iter_mut().filter(|it| it.id == topic).for_each(|it| it.is_told = false);
+            for id in self.ids.iter_mut().filter(|it| it.id == topic) {
+                (id.is_told, id.refused_in) = (false, cx.ledger.turn);
+            }
         }
     }
 
@@ -135,14 +154,14 @@ impl Watch {
         self.owed += 1;
         match u16_at(body, 0) {
             0 => {
-                self.state = State::Unknown;
+                self.set_state(State::Unknown, cx);
                 cx.ledger.wills.end(cx.sensor, cx.now);
                 if self.is_clean {
                     cx.ledger.session_over(cx.sensor);
                 }
             }
             seconds => {
-                self.state = State::Asleep;
+                self.set_state(State::Asleep, cx);
                 self.sleep_s = seconds;
             }
         }

@@ -29,6 +29,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) dropped: u64,
     /// The longest that a visit may last without a word of the client.
     pub(crate) visit_ms: u64,
+    /// The disk lets a visit wait for so long that it ends.
+    pub(crate) is_held_up: bool,
 }
 
 impl Cx<'_> {
@@ -74,6 +76,8 @@ struct TopicId {
     name: String,
     /// In this connection the sensor was told, or has used it.
     is_told: bool,
+    /// The turn in which it said that it does not know it.
+    refused_in: u64,
 }
 
 /// A message of QoS 1 or 2 that the gateway has sent.
@@ -82,6 +86,10 @@ struct Exchange {
     msg_id: u16,
     sum: u64,
     is_received: bool,
+    /// A crash has left open whether it was received.
+    is_open: bool,
+    /// The turns in which it was sent first, and in which it was received.
+    turns: [u64; 2],
     /// The counter of what was dropped when it was sent.
     dropped: u64,
 }
@@ -90,6 +98,10 @@ struct Exchange {
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     state: State,
+    /// The turn since which it is in that state.
+    since: u64,
+    /// A crash has left open in which state it is, and where.
+    is_unsure: bool,
     place: Place,
     keep_alive_s: u16,
     sleep_s: u16,
@@ -101,6 +113,8 @@ pub(crate) struct Watch {
     /// Nothing but its handshake was heard in this connection.
     is_untouched: bool,
     will: Option<Publication>,
+    /// When it said something last.
+    spoke_at: u64,
     connects: Vec<Connect>,
     requests: Vec<Request>,
     ids: Vec<TopicId>,
@@ -125,9 +139,62 @@ impl Watch {
         seconds as u64 * 1_500
     }
 
+    fn set_state(&mut self, state: State, cx: &Cx<'_>) {
+        (self.state, self.since) = (state, cx.ledger.turn);
+    }
+
     /// The gateway begins anew with nothing.
     pub(crate) fn restarted(&mut self) {
         *self = Self::default();
+    }
+
+    /// The gateway was ended, and knows what was so after `safe_turn`.
+    pub(crate) fn crashed(&mut self, sensor: u32, safe_turn: u64, ledger: &mut Ledger) {
+        let is_shaking = self.connects.iter().any(|it| !it.is_answered);
+        if let Some(will) = self.will.filter(|_| is_shaking) {
+            ledger.wills.may_be_there(will, ledger.turn);
+        }
+        if ledger.is_clean(sensor) {
+            ledger.wills.lost(sensor, ledger.now);
+            ledger.session_over(sensor);
+            self.restarted();
+            return;
+        }
+        let may_be_back = self.state == State::Unknown && self.since > safe_turn;
+        self.is_unsure |= self.owed > 0 || is_shaking || may_be_back;
+        if self.state == State::Awake {
+            // A visit is not kept.
+            self.state = State::Asleep;
+        }
+        if let Some(exchange) = &mut self.exchange {
+            exchange.is_open |= exchange.is_received && exchange.turns[1] > safe_turn;
+            exchange.is_received &= !exchange.is_open;
+        }
+        self.exchange = self.exchange.filter(|it| it.turns[0] <= safe_turn);
+        // That it does not know an id may be forgotten.
+        for id in self.ids.iter_mut().filter(|it| it.refused_in > safe_turn) {
+            id.is_told = true;
+        }
+        self.owed = 0;
+        self.said_pubrec = 0;
+        self.is_untouched = false;
+        self.connects.clear();
+        self.requests.clear();
+    }
+
+    /// The gateway is back and supervises those that it knows anew.
+    pub(crate) fn resumed(&self, sensor: u32, ledger: &mut Ledger) {
+        ledger.wills.supervised(sensor, ledger.now, self.silences_ms());
+    }
+
+    /// How long the sensor may be silent, at least and at most.
+    fn silences_ms(&self) -> [u64; 2] {
+        if !self.is_unsure && self.state != State::Unknown {
+            return [self.silence_ms(); 2];
+        }
+        let silences = [self.keep_alive_s, self.sleep_s].map(|seconds| u64::from(seconds) * 1_500);
+        let least = silences.iter().copied().filter(|silence| *silence > 0).min();
+        [least.unwrap_or(0), silences[0].max(silences[1])]
     }
 
     /// Checks that a topic id means one topic, and a topic has one id, as long as a session lasts.
@@ -141,7 +208,7 @@ impl Watch {
             cx.check(is_same, &what);
             return;
         }
-        self.ids.push(TopicId { id, name: name.to_owned(), is_told: true });
+        self.ids.push(TopicId { id, name: name.to_owned(), is_told: true, refused_in: 0 });
     }
 }
 

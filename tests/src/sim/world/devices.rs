@@ -9,7 +9,7 @@ use crate::sim::sensor::{self, Phase, Place, Sensor};
 use crate::sim::wire::{CLEAN, Octets, sn};
 
 /// Time after the last fault from which on every request is answered.
-const CALM_MS: u64 = 60_000;
+const CALM_MS: u64 = 90_000;
 
 impl World {
     pub(super) fn wake_sensor(&mut self, index: u32) {
@@ -79,11 +79,13 @@ impl World {
         index: u32,
         act: impl FnOnce(&mut Client, &mut client::Cx<'_>),
     ) {
+        // Answers may wait for a disk as long as it refuses.
+        let is_prompt = self.now > self.calm_at + CALM_MS || self.hub.store().is_none();
         let Self { clients, book, rng, ledger, now, .. } = self;
         let client = &mut clients[index as usize];
         let due = client.due;
         let mut acts = Vec::new();
-        let mut cx = client::Cx { now: *now, book, rng, ledger, acts: &mut acts };
+        let mut cx = client::Cx { now: *now, is_prompt, book, rng, ledger, acts: &mut acts };
         act(client, &mut cx);
         let due_now = client.due;
         if due_now != due {
@@ -113,9 +115,14 @@ impl World {
         self.last_conn += 1;
         let conn = self.last_conn;
         self.wires.insert(conn, Wire { client, latest: [self.now; 2] });
-        self.hub.open(conn);
         if let Some(index) = client {
             self.conns[index as usize] = Some(conn);
+        }
+        if self.is_down {
+            let at = self.arrival(conn, 1, 0);
+            self.heap.plan(at, Event::ClientLost(conn));
+        } else {
+            self.hub.open(conn);
         }
     }
 
@@ -152,7 +159,7 @@ impl World {
 
     fn check_session_present(&mut self, index: u32) {
         let Some(is_present) = self.clients[index as usize].session_present.take() else { return };
-        let expected = self.streams[index as usize].is_resumed;
+        let Some(expected) = self.streams[index as usize].is_resumed else { return };
         let party = self.book.sensors + index;
         let what = "CONNACK says the wrong thing about the session";
         self.ledger.check(party, is_present == expected, what);
@@ -189,6 +196,9 @@ impl World {
         self.faults.bad_datagrams += 1;
         let octets = hostile::datagram(&mut self.rng, device);
         let from = hostile::address(device, 1_024 + self.rng.u16(..2));
+        if self.is_down {
+            return;
+        }
         self.strangers.heard(device, octets.len());
         self.hub.datagram(self.clock(), from, &octets);
     }

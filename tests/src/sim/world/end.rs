@@ -8,6 +8,7 @@ use crate::sim::hub::{Conn, Out};
 use crate::sim::model::Holding;
 use crate::sim::report::Report;
 use crate::sim::sensor::{self, Place};
+use crate::sim::store::Store;
 use crate::sim::wire::{MqttPublish, first_packet, frame, mqtt, packet, sn, string};
 
 /// Clients are lost after 27 hours at the latest, and sessions end seven days later.
@@ -19,6 +20,9 @@ const CLEANER: Conn = 1 << 40;
 impl World {
     /// Bounds and invariants.
     pub(super) fn look(&mut self) {
+        if self.is_down {
+            return;
+        }
         let limits = self.hub.broker.limits().clone();
         let usage = self.hub.broker.usage();
         let stats = self.hub.broker.stats().clone();
@@ -59,9 +63,10 @@ impl World {
             self.blame();
         }
         if let Some(will) = self.ledger.wills.overdue(self.now) {
-            self.ledger.violation(will.party, "its will was due and was not published");
+            self.ledger.violation(will.party, &format!("{will} was due and was not published"));
         }
         self.look();
+        self.count_store();
         if self.is_small && self.ledger.violations.is_empty() {
             self.check_rest();
         }
@@ -81,6 +86,7 @@ impl World {
 
     /// Everybody leaves for good; what is retained is looked at and cleared.
     fn check_rest(&mut self) {
+        self.hub.hurry();
         self.leave();
         self.pass(TEN_DAYS_MS);
         self.connect_cleaner();
@@ -109,6 +115,9 @@ impl World {
         for (count, what) in left {
             self.ledger.check(0, count == 0, &format!("{count} {what} are left in the end"));
         }
+        // Nothing of all that is left on the disk either.
+        let records = self.hub.store().map_or(0, Store::len);
+        self.ledger.check(0, records == 0, &format!("{records} records are left in the end"));
         self.hub.sn.check_invariants();
         let counted = self.hub.sn.stats();
         let dropped = counted.datagrams_dropped;
@@ -202,9 +211,9 @@ impl World {
 
     /// The retained message of each topic is the last one that was accepted.
     fn check_retained(&mut self, found: &BTreeMap<String, Vec<u8>>) {
-        let is_last = |holding: &&Holding| holding.until == u64::MAX;
+        let is_sure = |holding: &Holding| holding.is_open() && holding.is_sure;
         let model = &self.ledger.model.retained;
-        let held = model.iter().filter(|(_, held)| held.iter().any(|it| is_last(&it)));
+        let held = model.iter().filter(|(_, held)| held.iter().any(is_sure));
         let expected: BTreeSet<&String> = held.map(|(topic, _)| topic).collect();
         let mut complaints = Vec::new();
         for topic in expected.iter().filter(|topic| !found.contains_key(**topic)) {
@@ -215,7 +224,7 @@ impl World {
                 continue;
             };
             let holdings = model.get(topic).map(Vec::as_slice).unwrap_or_default();
-            let mut last = holdings.iter().filter(is_last);
+            let mut last = holdings.iter().filter(|holding| holding.is_open());
             if !last.any(|holding| holding.publication == publication) {
                 complaints
                     .push(format!("{publication} is retained at {topic} and is not the last"));
@@ -246,6 +255,7 @@ impl World {
             publish_sent: stats.publish_sent,
             retransmissions: self.hub.sn.stats().retransmissions,
             trace: trace.into_iter().flatten().cloned().collect(),
+            history: self.history.iter().cloned().collect(),
             violations,
         }
     }

@@ -7,9 +7,17 @@ use crate::sim::net::Way;
 use crate::sim::plant::Up;
 use crate::sim::sensor::Place;
 use crate::sim::watch;
+use crate::sim::wire::first_packet;
+
+/// The least time for which a client that is awake is waited for, and a bit less: a REGISTER that
+/// waits for the disk for longer comes with the next visit.
+const HELD_UP_MS: u64 = 900;
 
 impl World {
     pub(super) fn hear_sensor(&mut self, sensor: u32, place: Place, octets: &[u8]) {
+        if self.is_down {
+            return;
+        }
         self.with_watch(sensor, place, |watch, cx| watch.heard(octets, cx));
         self.hub.broker.stats_mut().packets_received += 1;
         match self.plant.up(sensor, octets) {
@@ -32,9 +40,11 @@ impl World {
         look: impl FnOnce(&mut watch::Watch, &mut watch::Cx<'_>),
     ) {
         let dropped = self.dropped();
+        let is_held_up = self.unsafe_for_ms() >= HELD_UP_MS;
         let Self { now, book, ledger, watches, visit_ms, .. } = self;
         let visit_ms = *visit_ms;
-        let mut cx = watch::Cx { now: *now, sensor, place, book, ledger, dropped, visit_ms };
+        let now = *now;
+        let mut cx = watch::Cx { now, sensor, place, book, ledger, dropped, visit_ms, is_held_up };
         look(&mut watches[sensor as usize], &mut cx);
     }
 
@@ -67,34 +77,24 @@ impl World {
     }
 
     /// The machine has closed a connection.
-    fn closed(&mut self, conn: Conn) {
+    pub(super) fn closed(&mut self, conn: Conn) {
         self.stream_ended(conn);
         let at = self.arrival(conn, 1, 0);
         self.heap.plan(at, Event::ClientLost(conn));
     }
 
-    pub(super) fn turn_once(&mut self) {
-        let now = self.clock();
-        let mut out = std::mem::take(&mut self.out);
-        let Self { hub, wires, streams, ledger, book, .. } = self;
-        hub.turn(now, &mut out, &mut |conn, packet| {
-            if let Some(index) = wires.get(&conn).and_then(|wire| wire.client) {
-                streams[index as usize].heard(book.sensors + index, packet, ledger, book);
-            }
-        });
-        self.plant.down(&mut out, &self.book);
-        for out in out.drain(..) {
-            self.put_out(out);
-        }
-        if self.out.is_empty() {
-            self.out = out;
-        }
-        while let Some(conn) = self.hub.take_violated() {
-            self.closed(conn);
+    /// Packets leave for a client.
+    fn note_said(&mut self, conn: Conn, octets: &[u8]) {
+        let Self { wires, streams, ledger, book, .. } = self;
+        let Some(index) = wires.get(&conn).and_then(|wire| wire.client) else { return };
+        let mut rest = octets;
+        while let Some((whole, _)) = first_packet(rest) {
+            streams[index as usize].said(book.sensors + index, whole, ledger, book);
+            rest = &rest[whole.len()..];
         }
     }
 
-    fn put_out(&mut self, out: Out) {
+    pub(super) fn put_out(&mut self, out: Out) {
         match out {
             Out::Datagram { to, octets } => {
                 if let Some((sensor, place)) = Place::of(to).filter(|it| it.0 < self.book.sensors) {
@@ -110,6 +110,7 @@ impl World {
                 }
             }
             Out::Octets { conn, octets } => {
+                self.note_said(conn, &octets);
                 let at = self.arrival(conn, 1, 0);
                 self.heap.plan(at, Event::FromHub { conn, octets });
             }

@@ -10,6 +10,7 @@
 //! Faults happen until calm begins; from then on everything has to reach its goal within a bounded
 //! time, and in the end nothing may be left in the machine.
 
+mod crash;
 mod devices;
 mod end;
 mod hear;
@@ -35,6 +36,7 @@ use super::watch::Watch;
 use super::wire::Octets;
 use super::{Options, report::Report};
 
+use crash::Doom;
 use troubles::Trouble;
 
 /// Virtual time that devices have for their goals after the last fault. The slowest sleepers
@@ -57,16 +59,35 @@ const LOOK_MS: u64 = 2_000;
 #[derive(Debug)]
 pub(crate) enum Event {
     Sensor(u32),
-    Up { sensor: u32, place: Place, octets: Octets },
-    Down { sensor: u32, place: Place, octets: Octets },
+    Up {
+        sensor: u32,
+        place: Place,
+        octets: Octets,
+    },
+    Down {
+        sensor: u32,
+        place: Place,
+        octets: Octets,
+    },
     Client(u32),
-    ToHub { conn: Conn, octets: Octets },
-    FromHub { conn: Conn, octets: Octets },
+    ToHub {
+        conn: Conn,
+        octets: Octets,
+    },
+    FromHub {
+        conn: Conn,
+        octets: Octets,
+    },
     HubLost(Conn),
     ClientLost(Conn),
     Read(Conn),
     Stranger(u32),
     Trouble(Trouble),
+    /// Machine and disk fail no more until the end.
+    Calm,
+    /// The disk works again.
+    DiskWorks,
+    Boot,
 }
 
 /// A TCP connection between its two ends.
@@ -88,6 +109,13 @@ pub(crate) struct Faults {
     pub(crate) broken_connections: u64,
     pub(crate) slow_readers: u64,
     pub(crate) restarts: u64,
+    pub(crate) kills: u64,
+    pub(crate) power_losses: u64,
+    pub(crate) stops: u64,
+    pub(crate) disk_failures: u64,
+    pub(crate) disk_refusals: u64,
+    pub(crate) syncs: u64,
+    pub(crate) compactions: u64,
     pub(crate) clock_jumps: u64,
     pub(crate) bad_datagrams: u64,
     pub(crate) bad_streams: u64,
@@ -120,6 +148,13 @@ pub(crate) struct World {
     wall_begin_ms: u64,
     calm_at: u64,
     faults: Faults,
+    /// How the machine is about to end.
+    doom: Option<Doom>,
+    is_down: bool,
+    /// What the machine and its disk went through last.
+    history: VecDeque<(u64, String)>,
+    /// When the turns were that are not known to be safe, and the last one that is.
+    turned_at: VecDeque<(u64, u64)>,
     /// Messages that machines dropped which were restarted meanwhile.
     dropped_before: u64,
     lasted_ms: u64,
@@ -138,7 +173,7 @@ impl World {
         let Plan { book, roles, setup, calm_at, .. } = &plan;
         let is_small = book.sensors <= SMALL;
         let now = Now { mono: Instant(0), unix: UnixMillis(plan.wall_begin_ms) };
-        let hub = Hub::new(setup.clone(), now);
+        let hub = Hub::new(setup.clone(), now, rng.fork(), plant.fault());
         let net = Net::new(plan.weather.clone(), *calm_at, book.sensors, rng.fork());
         let mut ledger = Ledger::new(book.clone(), !is_small);
         ledger.allows_foreign = plan.strangers > 0;
@@ -155,7 +190,7 @@ impl World {
             sensors: Vec::with_capacity(book.sensors as usize),
             watches: (0..book.sensors).map(|_| Watch::default()).collect(),
             clients: Vec::new(),
-            streams: vec![Stream::default(); roles.len()],
+            streams: vec![Stream::new(setup.drive.is_some()); roles.len()],
             conns: vec![None; roles.len()],
             wires: BTreeMap::new(),
             last_conn: 0,
@@ -167,6 +202,10 @@ impl World {
             wall_begin_ms: plan.wall_begin_ms,
             calm_at: *calm_at,
             faults: Faults::default(),
+            doom: None,
+            is_down: false,
+            history: VecDeque::new(),
+            turned_at: VecDeque::new(),
             dropped_before: 0,
             lasted_ms: 0,
             visit_ms: u64::try_from(visit.as_millis()).unwrap_or(u64::MAX),
@@ -202,6 +241,7 @@ impl World {
             self.heap.plan(self.rng.u64(100..20_000), Event::Stranger(device));
         }
         self.plan_troubles(&plan.rates);
+        self.heap.plan(self.calm_at, Event::Calm);
     }
 
     fn clock(&self) -> Now {
@@ -235,7 +275,7 @@ impl World {
     /// Goes on to the next event, or to what the machine wants to do; `false` if neither comes
     /// before `end`.
     fn step(&mut self, end: u64) -> bool {
-        let turn = self.hub.next_timeout(self.now);
+        let turn = self.hub.next_timeout(self.now).filter(|_| !self.is_down);
         let turn = turn.map_or(end, |at| at.next_multiple_of(self.plan_turn_ms)).min(end);
         let Some(at) = self.heap.next_before(turn) else {
             if turn >= end {
@@ -269,6 +309,12 @@ impl World {
             Event::Read(conn) => self.hub.set_read(conn, true),
             Event::Stranger(device) => self.wake_stranger(device),
             Event::Trouble(trouble) => self.trouble(trouble),
+            Event::Calm => self.calm_down(),
+            Event::DiskWorks => {
+                self.note("the disk works".to_owned());
+                self.hub.disk.set_failure(None);
+            }
+            Event::Boot => self.boot(),
         }
     }
 
@@ -280,6 +326,9 @@ impl World {
                 return;
             }
             self.turn_once();
+            if self.is_down {
+                return;
+            }
             if self.hub.next_timeout(self.now) != Some(self.now) {
                 break;
             }
@@ -309,6 +358,14 @@ impl World {
             }
             trace.push_back((self.now, way, octets.into()));
         }
+    }
+
+    /// Notes what the machine or its disk goes through.
+    fn note(&mut self, what: String) {
+        if self.history.len() >= TRACE_MAX {
+            self.history.pop_front();
+        }
+        self.history.push_back((self.now, what));
     }
 
     fn is_done(&mut self) -> bool {

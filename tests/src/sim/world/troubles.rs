@@ -1,11 +1,14 @@
 //! What goes wrong in a world besides its radio.
 
+use super::crash::Doom;
 use super::{Event, World};
 use crate::sim::client::Client;
-use crate::sim::hub::Hub;
+use crate::sim::disk::{Death, Failure};
 use crate::sim::net::Way;
 use crate::sim::profile::Rates;
 use crate::sim::sensor::{Phase, Sensor};
+use crate::sim::stream::Stream;
+use crate::sim::watch::Watch;
 
 /// Something that goes wrong.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +29,12 @@ pub(crate) enum Trouble {
     ClockJump { by_ms: i64 },
     /// The power goes everywhere.
     Storm { for_ms: u64 },
+    /// The machine ends where it does not expect it.
+    Crash(Doom),
+    /// The machine is asked to end, and begins again.
+    Stop { down_ms: u64 },
+    /// The disk refuses.
+    Disk { failure: Failure, for_ms: u64 },
 }
 
 impl World {
@@ -43,6 +52,9 @@ impl World {
             (rates.restarts, 6),
             (rates.clock_jumps, 7),
             (rates.storms, 8),
+            (rates.crashes, 9),
+            (rates.stops, 10),
+            (rates.disk_failures, 11),
         ];
         for (expected, kind) in plans {
             let whole = expected.floor();
@@ -75,7 +87,14 @@ impl World {
             5 => Trouble::Slow { client, for_ms: for_ms / 5 },
             6 => Trouble::Restart,
             7 => Trouble::ClockJump { by_ms: rng.i64(-90_000_000..90_000_000) },
-            _ => Trouble::Storm { for_ms: for_ms / 4 },
+            8 => Trouble::Storm { for_ms: for_ms / 4 },
+            9 => Trouble::Crash(Doom::draw(rng)),
+            10 => Trouble::Stop { down_ms: rng.u64(0..5_000) },
+            _ => {
+                let share = if rng.bool() { 1.0 } else { rng.f64() };
+                let failure = Failure { is_full: rng.bool(), share };
+                Trouble::Disk { failure, for_ms: rng.u64(50..20_000) }
+            }
         }
     }
 
@@ -111,6 +130,14 @@ impl World {
                     self.cut_power(sensor, for_ms);
                 }
             }
+            Trouble::Crash(doom) => self.foredoom(doom),
+            Trouble::Stop { down_ms } => self.stop(down_ms),
+            Trouble::Disk { failure, for_ms } => {
+                self.faults.disk_failures += 1;
+                self.note(format!("{failure:?}"));
+                self.hub.disk.set_failure(Some(failure));
+                self.heap.plan(self.now + for_ms, Event::DiskWorks);
+            }
         }
     }
 
@@ -139,11 +166,11 @@ impl World {
     fn restart(&mut self) {
         self.faults.restarts += 1;
         self.dropped_before = self.dropped();
-        self.setup.broker.seed += 1;
-        self.hub = Hub::new(self.setup.clone(), self.clock());
+        self.hub.end(Death::Kill);
+        self.hub.boot(self.clock()).expect("nothing is restored");
         self.out.clear();
-        self.watches.iter_mut().for_each(super::super::watch::Watch::restarted);
-        self.streams.iter_mut().for_each(super::super::stream::Stream::restarted);
+        self.watches.iter_mut().for_each(Watch::restarted);
+        self.streams.iter_mut().for_each(Stream::restarted);
         self.strangers.restarted();
         self.ledger.restarted();
         let conns: Vec<_> = self.wires.keys().copied().collect();

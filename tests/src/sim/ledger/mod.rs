@@ -1,17 +1,19 @@
 //! What was published, who has to get it, and who got it: the checks from application to
 //! application.
 //!
-//! The ledger hears of each PUBLISH when the gateway hears it, asks the [model](super::model) who
+//! The ledger hears of each PUBLISH when the gateway hears it, asks the [model](crate::sim::model) who
 //! matches, and hears from the virtual clients what their applications were given. It knows nothing
 //! of what the gateway does in between.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod crash;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use broker_core::hash::HashMap;
 
-use super::book::{Book, Manner, Party, Publication};
-use super::model::Model;
-use super::wills::Wills;
+use crate::sim::book::{Book, Manner, Party, Publication};
+use crate::sim::model::{Holding, Model};
+use crate::sim::wills::Wills;
 
 /// Violations that are kept; more say nothing new.
 const VIOLATIONS_MAX: usize = 20;
@@ -42,12 +44,16 @@ struct Record {
     manner: Manner,
     /// When it was heard for the first time that counted, in the order of all publications.
     stamp: u64,
+    /// When it was heard last.
+    latest: u64,
     arrivals: u32,
     is_accepted: bool,
     accepted_at: u64,
     /// A second delivery would not be the gateway's fault.
     is_disturbed: bool,
     is_finished: bool,
+    /// Its publisher has released it: a copy is known by the gateway's memory alone.
+    is_released: bool,
     targets: Vec<Target>,
 }
 
@@ -58,6 +64,10 @@ struct Target {
     qos: u8,
     is_expected: bool,
     count: u32,
+    /// Those of them that did not say that they were sent before.
+    fresh: u32,
+    /// Times that it was sent and that is forgotten.
+    forgotten: u32,
     /// That of the first arrival at which it matched.
     stamp: u64,
 }
@@ -95,6 +105,8 @@ pub(crate) struct Ledger {
     pub(crate) model: Model,
     pub(crate) wills: Wills,
     pub(crate) now: u64,
+    /// The turn of the gateway that is going on.
+    pub(crate) turn: u64,
     /// What is done with is forgotten: for worlds with millions of publications.
     is_light: bool,
     stamp: u64,
@@ -108,6 +120,9 @@ pub(crate) struct Ledger {
     pub(crate) stats: LedgerStats,
     /// Somebody publishes what nobody made.
     pub(crate) allows_foreign: bool,
+    /// Messages of QoS 1 that left for clients, with the turn in which they did.
+    sent: VecDeque<(u64, Party, Publication)>,
+    crashed_at: Option<u64>,
     topic: String,
 }
 
@@ -117,6 +132,7 @@ impl Ledger {
             model: Model::default(),
             wills: Wills::default(),
             now: 0,
+            turn: 0,
             is_light,
             stamp: 0,
             records: broker_core::hash::map(1),
@@ -126,6 +142,8 @@ impl Ledger {
             violations: Vec::new(),
             stats: LedgerStats::default(),
             allows_foreign: false,
+            sent: VecDeque::new(),
+            crashed_at: None,
             topic: String::new(),
             book,
         }
@@ -155,6 +173,14 @@ impl Ledger {
         let is_copy = self.records.get(&publication).is_some_and(|it| it.is_accepted);
         if manner.retain && is_copy {
             self.model.retain_copy(&topic, publication, self.now);
+        } else if manner.retain {
+            self.model.hear_retained(&topic, publication, self.now);
+        }
+        if manner.retain {
+            // What was retained before need not be looked up any more.
+            for inbox in self.inboxes.values_mut() {
+                inbox.replays.remove(&topic);
+            }
         }
         self.topic = topic;
         let connected = self.connected.get(&publication.party).copied().unwrap_or_default();
@@ -163,23 +189,31 @@ impl Ledger {
         let record = self.records.entry(publication).or_insert_with(|| Record {
             manner,
             stamp: 0,
+            latest: 0,
             arrivals: 0,
             is_accepted: false,
             accepted_at: 0,
             is_disturbed: false,
             is_finished: false,
+            is_released: false,
             targets: Vec::new(),
         });
         record.arrivals += 1;
+        record.latest = self.stamp;
         if record.is_accepted {
             // A copy that comes late into another connection is a new message, unless it says that
             // it is none (docs/testing.md).
             record.is_disturbed |= !dup && connected.0 >= record.accepted_at;
+            // What was released is told from its late copies by memory, which ends with a process.
+            record.is_disturbed |=
+                record.is_released && self.crashed_at.is_some_and(|at| at >= record.accepted_at);
         } else {
             record.stamp = self.stamp;
             for target in &mut record.targets {
-                target.is_expected &=
-                    matches.iter().any(|it| it.party == target.party && it.is_sure);
+                // Either arrival may be the one that counts.
+                let given_up = self.inboxes.get(&target.party).map_or(0, |inbox| inbox.given_up);
+                target.is_expected &= given_up < target.stamp
+                    && matches.iter().any(|it| it.party == target.party && it.is_sure);
             }
         }
         for found in matches {
@@ -190,7 +224,8 @@ impl Ledger {
             }
             let is_expected = found.is_sure && qos > 0 && record.arrivals == 1;
             let (party, stamp) = (found.party, self.stamp);
-            record.targets.push(Target { party, qos, is_expected, count: 0, stamp });
+            let (count, fresh, forgotten) = (0, 0, 0);
+            record.targets.push(Target { party, qos, is_expected, count, fresh, forgotten, stamp });
         }
     }
 
@@ -216,7 +251,7 @@ impl Ledger {
         if record.manner.retain {
             let mut topic = std::mem::take(&mut self.topic);
             self.book.topic(publication, &mut topic);
-            self.model.retain(&topic, publication, self.now);
+            self.model.retain(&topic, publication, self.now, self.turn);
             for inbox in self.inboxes.values_mut() {
                 inbox.replays.remove(&topic);
             }
@@ -267,8 +302,8 @@ impl Ledger {
             self.replayed(to, topic, publication);
         } else if publication.is_will() {
             self.stats.wills += 1;
-            if let Err(what) = self.wills.delivered(to, publication, self.now) {
-                self.violation(publication.party, what);
+            if let Err(what) = self.wills.delivered(to, publication, qos, is_repeated, self.now) {
+                self.violation(publication.party, &format!("{publication}: {what}"));
             }
         } else {
             self.live(to, publication, qos, is_repeated);
@@ -278,7 +313,7 @@ impl Ledger {
     fn live(&mut self, to: Party, publication: Publication, qos: u8, is_repeated: bool) {
         self.stats.delivered += 1;
         let amnesia = self.inboxes.get(&to).map_or(0, |inbox| inbox.amnesia);
-        let forgotten = self.connected.get(&publication.party).map_or(0, |(_, stamp)| *stamp);
+        let begun = self.connected.get(&publication.party).map_or(0, |(_, stamp)| *stamp);
         let Some(record) = self.records.get_mut(&publication) else {
             let is_settled = self.is_light && qos < 2;
             self.check(to, is_settled, &format!("{publication} came and had never been heard"));
@@ -289,21 +324,24 @@ impl Ledger {
             return;
         };
         target.count += 1;
-        let (count, granted, heard) = (target.count, target.qos, target.stamp);
-        let Record { stamp, manner, arrivals, .. } = *record;
-        let may_repeat = record.is_disturbed || stamp < amnesia || stamp <= forgotten;
+        target.fresh += u32::from(!is_repeated);
+        let Target { count, fresh, forgotten, qos: granted, stamp: heard, .. } = *target;
+        let Record { stamp, latest, manner, arrivals, is_released, .. } = *record;
+        let may_repeat = record.is_disturbed || stamp < amnesia || stamp <= begun;
         self.check(to, qos <= granted, &format!("{publication} came with a higher QoS"));
         if qos == 2 && count > 1 && !may_repeat {
             self.violation(to, &format!("{publication} of QoS 2 came {count} times"));
         }
         // The radio makes copies; a stream does not.
-        let is_copy = count > arrivals && !is_repeated && !self.book.is_sensor(to);
+        let is_copy = !is_repeated && fresh > arrivals + forgotten && !self.book.is_sensor(to);
         self.check(to, !is_copy || may_repeat, &format!("{publication} came again without DUP"));
         if count == 1 {
             let last = self.order.entry((to, publication.party, manner.class)).or_default();
             // The radio swaps what nobody acknowledges.
             let may_swap = qos == 0 && self.book.is_sensor(to);
-            let is_in_order = manner.qos == 3 || may_swap || heard >= *last;
+            // One that was heard again may count from then on, unless it is known to be a copy.
+            let counts = if manner.qos < 2 || is_released { latest } else { stamp };
+            let is_in_order = manner.qos == 3 || may_swap || heard.max(counts) >= *last;
             *last = heard.max(*last);
             self.check(to, is_in_order, &format!("{publication} came after a later one"));
         }
@@ -318,7 +356,7 @@ impl Ledger {
         self.stats.retained += 1;
         let session = self.model.sessions.get(&to);
         let subscriptions = session.map(|it| it.subscriptions.as_slice()).unwrap_or_default();
-        let fitting = subscriptions.iter().filter(|it| super::model::fits(&it.filter, topic));
+        let fitting = subscriptions.iter().filter(|it| crate::sim::model::fits(&it.filter, topic));
         let since = fitting.map(|it| it.begun).min();
         let inbox = self.inboxes.entry(to).or_default();
         let is_held = self.model.was_retained(topic, publication, self.now);
@@ -337,6 +375,7 @@ impl Ledger {
 
     /// SUBSCRIBE was answered: the retained messages are due [MQTT-3.3.1-6].
     pub(crate) fn confirmed(&mut self, party: Party, filter: &str) {
+        self.wills.is_watched |= self.wills.watcher == Some(party);
         let Some(subscription) = self.model.confirm(party, filter) else { return };
         let (qos, since) = (subscription.qos, subscription.since);
         if qos == 0 {
@@ -346,10 +385,12 @@ impl Ledger {
         let held = self.model.retained_for(filter).into_iter();
         let held = held.map(|(topic, publication)| (topic.to_owned(), publication));
         let due: Vec<_> = held
-            .filter(|(topic, publication)| {
+            .filter(|(topic, _)| {
                 let holdings = &self.model.retained[topic];
-                let is_settled = holdings.last().is_some_and(|holding| holding.since < since);
-                lasts && is_settled && self.book.manner(*publication).qos > 0
+                let mut open = holdings.iter().filter(|holding| holding.is_open());
+                let is_settled =
+                    |it: &Holding| it.since < since && self.book.manner(it.publication).qos > 0;
+                lasts && open.all(is_settled)
             })
             .collect();
         let inbox = self.inboxes.entry(party).or_default();
@@ -358,8 +399,8 @@ impl Ledger {
 
     /// Messages that wait stay allowed; they are not asked for any more.
     pub(crate) fn unsubscribed(&mut self, party: Party, filter: &str) {
-        self.model.unsubscribe(party, filter);
-        self.forget_pending(party, |topic| super::model::fits(filter, topic));
+        self.model.unsubscribe(party, filter, self.turn);
+        self.forget_pending(party, |topic| crate::sim::model::fits(filter, topic));
     }
 
     fn forget_pending(&mut self, party: Party, is_meant: impl Fn(&str) -> bool) {

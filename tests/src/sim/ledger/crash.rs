@@ -1,0 +1,54 @@
+//! What a crash leaves of promises: what was acknowledged, and nothing else that is kept.
+
+use super::Ledger;
+use crate::sim::book::{Party, Publication};
+
+impl Ledger {
+    /// A message of QoS 1 leaves for a client over TCP.
+    pub(crate) fn sent(&mut self, party: Party, publication: Publication) {
+        self.sent.push_back((self.turn, party, publication));
+    }
+
+    /// What happened up to this turn is known to be safe.
+    pub(crate) fn is_safe(&mut self, safe_turn: u64) {
+        while self.sent.front().is_some_and(|(turn, ..)| *turn <= safe_turn) {
+            self.sent.pop_front();
+        }
+    }
+
+    /// Whether a sensor asks for a clean session whenever it connects.
+    pub(crate) fn is_clean(&self, sensor: Party) -> bool {
+        self.book.kind(sensor).clean
+    }
+
+    /// The publisher has released a message of QoS 2.
+    pub(crate) fn released(&mut self, publication: Publication) {
+        if let Some(record) = self.records.get_mut(&publication) {
+            record.is_released = true;
+        }
+    }
+
+    /// The gateway is back.
+    pub(crate) fn resumed(&mut self) {
+        let Self { wills, book, now, .. } = self;
+        wills.resumed(*now, |will| book.will_qos(will));
+    }
+
+    /// The gateway was ended, and what it kept is that of a moment after `safe_turn`, which was at
+    /// `safe_at`.
+    pub(crate) fn crashed(&mut self, safe_turn: u64, safe_at: u64) {
+        self.is_safe(safe_turn);
+        self.crashed_at = Some(self.now);
+        self.model.crash(safe_turn);
+        let Self { wills, book, now, .. } = self;
+        wills.crashed(safe_turn, safe_at, *now, |will| book.will_qos(will));
+        // That they were sent may be forgotten: at QoS 1 they come again, and nobody knows.
+        for (_, party, publication) in self.sent.drain(..) {
+            let record = self.records.get_mut(&publication);
+            let target = record.and_then(|it| it.targets.iter_mut().find(|it| it.party == party));
+            if let Some(target) = target {
+                target.forgotten += 1;
+            }
+        }
+    }
+}
