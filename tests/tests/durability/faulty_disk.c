@@ -121,18 +121,37 @@ int open64(const char *path, int flags, ...) {
     return opened(path, flags | O_LARGEFILE, mode);
 }
 
-ssize_t write(int fd, const void *octets, size_t len) {
+/* How much of a write at this place is done, as the order has it; below 0: it fails. */
+static ssize_t granted(int fd, size_t len, off64_t at) {
     long room;
-    if (!is_our_fd(fd)) return real_write(fd, octets, len);
     if (ordered("read-only", NULL)) return fail(EROFS);
     if (ordered("fail", NULL)) return fail(EIO);
     if (ordered("room", &room)) {
+        struct stat about;
+        off64_t size = fstat(fd, &about) ? 0 : about.st_size;
         room -= used_in(getenv("FAULTY_FOLDER"));
-        if (room <= 0) return fail(ENOSPC);
-        /* As the real ones: what fits is written. */
+        if (room < 0) room = 0;
+        /* What takes the place of something needs none, and of the rest that is written what fits. */
+        if (at < size) room += size - at;
+        if (len && room <= 0) return fail(ENOSPC);
         if ((size_t)room < len) len = (size_t)room;
     }
-    return real_write(fd, octets, len);
+    return (ssize_t)len;
+}
+
+ssize_t write(int fd, const void *octets, size_t len) {
+    struct stat about;
+    if (!is_our_fd(fd)) return real_write(fd, octets, len);
+    /* All that is written so is appended. */
+    ssize_t some = granted(fd, len, fstat(fd, &about) ? 0 : about.st_size);
+    return some < 0 ? some : real_write(fd, octets, (size_t)some);
+}
+
+ssize_t pwrite64(int fd, const void *octets, size_t len, off64_t at) {
+    REAL(ssize_t, "pwrite64", int, const void *, size_t, off64_t);
+    if (!is_our_fd(fd)) return real(fd, octets, len, at);
+    ssize_t some = granted(fd, len, at);
+    return some < 0 ? some : real(fd, octets, (size_t)some, at);
 }
 
 static int before_sync(int fd) {
