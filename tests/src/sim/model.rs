@@ -190,8 +190,7 @@ impl Model {
         let holdings = self.retained.entry(topic.to_owned()).or_default();
         // One that was heard several times may have counted at any of them.
         let is_it = |it: &Holding| it.publication == publication;
-        let open = holdings.iter().position(|it| is_it(it) && it.is_open());
-        let Some(place) = open.or_else(|| holdings.iter().rposition(is_it)) else {
+        let Some(place) = holdings.iter().position(is_it) else {
             self.hear_retained(topic, publication, now);
             return self.retain(topic, publication, now, turn);
         };
