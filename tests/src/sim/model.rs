@@ -81,7 +81,7 @@ pub(crate) struct Holding {
     pub(crate) until: u64,
     /// It was accepted: if it is not the one, a later one is.
     pub(crate) is_sure: bool,
-    /// The turn in which it was accepted.
+    /// The turn with which it is safe.
     turn: u64,
 }
 
@@ -136,6 +136,13 @@ impl Model {
         Some(subscription)
     }
 
+    /// Whether the subscription is there is open.
+    pub(crate) fn doubt(&mut self, party: Party, filter: &str) {
+        let session = self.sessions.get_mut(&party);
+        let subscriptions = session.into_iter().flat_map(|session| &mut session.subscriptions);
+        subscriptions.filter(|it| it.filter == filter).for_each(|it| it.is_sure = false);
+    }
+
     pub(crate) fn unsubscribe(&mut self, party: Party, filter: &str, turn: u64) {
         if let Some(session) = self.sessions.get_mut(&party) {
             let gone = session.subscriptions.extract_if(.., |it| it.filter == filter);
@@ -177,13 +184,13 @@ impl Model {
         }
     }
 
-    /// It was accepted: it is the one, or another that was heard after it.
+    /// It was accepted, and is safe with this turn: it is the one, or another that was heard after
+    /// it.
     pub(crate) fn retain(&mut self, topic: &str, publication: Publication, now: u64, turn: u64) {
         let holdings = self.retained.entry(topic.to_owned()).or_default();
         // One that was heard several times may have counted at any of them.
         let is_it = |it: &Holding| it.publication == publication;
-        let open = holdings.iter().position(|it| is_it(it) && it.is_open());
-        let Some(place) = open.or_else(|| holdings.iter().rposition(is_it)) else {
+        let Some(place) = holdings.iter().position(is_it) else {
             self.hear_retained(topic, publication, now);
             return self.retain(topic, publication, now, turn);
         };

@@ -208,7 +208,8 @@ impl Store {
                 self.disk.set_lies(false);
                 result?;
                 self.compactions += 1;
-                self.step = Step::Compact;
+                // What waits goes before the next file.
+                self.step = if self.batches.is_empty() { Step::Compact } else { Step::Append };
             }
         }
         Ok(())

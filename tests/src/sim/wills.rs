@@ -149,13 +149,14 @@ impl Wills {
     }
 
     /// The gateway was ended, and knows what was so after `safe_turn`, which was at `safe_at`: what
-    /// it did since it may do again.
+    /// it did since it may do again. `manner` tells the QoS of a will, and whether its connection
+    /// goes on after a crash.
     pub(crate) fn crashed(
         &mut self,
         safe_turn: u64,
         safe_at: u64,
         now: u64,
-        qos: impl Fn(Publication) -> u8,
+        manner: impl Fn(Publication) -> (u8, bool),
     ) {
         self.forgotten.push([safe_at, now + UNDER_WAY_MS]);
         let parties: Vec<Party> = self.armed.keys().copied().collect();
@@ -170,7 +171,11 @@ impl Wills {
             }
         }
         for (will, loose) in &mut self.loose {
-            loose.by = loose.by.filter(|_| loose.turn <= safe_turn && qos(*will) > 0);
+            let (qos, goes_on) = manner(*will);
+            // A connection that goes on has another chance, if it is not safe that it was too late.
+            let is_undone = |by| goes_on && by > safe_at + LATE_MS;
+            let is_safe = loose.turn <= safe_turn && qos > 0;
+            loose.by = loose.by.filter(|by| is_safe && !is_undone(*by));
         }
     }
 

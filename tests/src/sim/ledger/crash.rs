@@ -41,7 +41,10 @@ impl Ledger {
         self.crashed_at = Some(self.now);
         self.model.crash(safe_turn);
         let Self { wills, book, now, .. } = self;
-        wills.crashed(safe_turn, safe_at, *now, |will| book.will_qos(will));
+        wills.crashed(safe_turn, safe_at, *now, |will| {
+            let goes_on = book.is_sensor(will.party) && !book.kind(will.party).clean;
+            (book.will_qos(will), goes_on)
+        });
         // That they were sent may be forgotten: at QoS 1 they come again, and nobody knows.
         for (_, party, publication) in self.sent.drain(..) {
             let record = self.records.get_mut(&publication);

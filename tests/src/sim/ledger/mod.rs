@@ -251,7 +251,9 @@ impl Ledger {
         if record.manner.retain {
             let mut topic = std::mem::take(&mut self.topic);
             self.book.topic(publication, &mut topic);
-            self.model.retain(&topic, publication, self.now, self.turn);
+            // What is acknowledged is safe with that; at QoS 0 it becomes so with its turn.
+            let turn = if matches!(record.manner.qos, 1 | 2) { 0 } else { self.turn };
+            self.model.retain(&topic, publication, self.now, turn);
             for inbox in self.inboxes.values_mut() {
                 inbox.replays.remove(&topic);
             }
@@ -400,6 +402,12 @@ impl Ledger {
     /// Messages that wait stay allowed; they are not asked for any more.
     pub(crate) fn unsubscribed(&mut self, party: Party, filter: &str) {
         self.model.unsubscribe(party, filter, self.turn);
+        self.forget_pending(party, |topic| crate::sim::model::fits(filter, topic));
+    }
+
+    /// Whether a subscription was given up is open until that is acknowledged.
+    pub(crate) fn doubted(&mut self, party: Party, filter: &str) {
+        self.model.doubt(party, filter);
         self.forget_pending(party, |topic| crate::sim::model::fits(filter, topic));
     }
 

@@ -17,9 +17,8 @@ impl Watch {
             sn::PINGREQ if !body.is_empty() => self.hear_visit(cx),
             sn::PUBLISH => self.hear_publish(body, cx),
             _ if self.is_bound(cx.place) => self.hear_bound(kind, body, cx),
-            sn::REGISTER | sn::SUBSCRIBE | sn::UNSUBSCRIBE | sn::PUBREL if self.is_unsure => {
-                self.hear_bound(kind, body, cx);
-            }
+            sn::PINGREQ | sn::DISCONNECT => {}
+            _ if self.is_unsure => self.hear_bound(kind, body, cx),
             _ => {}
         }
         if !matches!(kind, sn::CONNECT | sn::WILLTOPIC | sn::WILLMSG) && self.place == cx.place {
@@ -97,6 +96,8 @@ impl Watch {
                 };
                 if kind == sn::SUBSCRIBE {
                     cx.ledger.subscribed(cx.sensor, &filter, body[0] >> 5 & 3);
+                } else if self.is_unsure {
+                    cx.ledger.doubted(cx.sensor, &filter);
                 } else {
                     cx.ledger.unsubscribed(cx.sensor, &filter);
                 }

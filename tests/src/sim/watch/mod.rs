@@ -160,8 +160,14 @@ impl Watch {
             self.restarted();
             return;
         }
-        let may_be_back = self.state == State::Unknown && self.since > safe_turn;
-        self.is_unsure |= self.owed > 0 || is_shaking || may_be_back;
+        // CONNACK promises the session, and not that its address is safe already; a DISCONNECT that
+        // was not asked for promises nothing.
+        let is_fresh = match self.state {
+            State::Unknown | State::Active => self.since > safe_turn,
+            // A visit changes nothing that is kept.
+            State::Asleep | State::Awake => false,
+        };
+        self.is_unsure |= self.owed > 0 || is_shaking || is_fresh;
         if self.state == State::Awake {
             // A visit is not kept.
             self.state = State::Asleep;

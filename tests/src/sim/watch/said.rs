@@ -34,8 +34,11 @@ impl Watch {
             }
             sn::SUBACK => self.say_suback(body, cx),
             sn::UNSUBACK => {
-                let is_asked = self.request(u16_at(body, 0), sn::UNSUBSCRIBE).is_some();
-                cx.check(is_asked, "UNSUBACK without UNSUBSCRIBE");
+                let request = self.request(u16_at(body, 0), sn::UNSUBSCRIBE);
+                cx.check(request.is_some(), "UNSUBACK without UNSUBSCRIBE");
+                if let Some((_, filter)) = request.filter(|_| self.is_unsure) {
+                    cx.ledger.unsubscribed(cx.sensor, &filter);
+                }
             }
             sn::PUBACK if body.last() == Some(&0) => self.say_accepted(u16_at(body, 2), 1, cx),
             sn::PUBREC => self.say_accepted(u16_at(body, 0), 2, cx),

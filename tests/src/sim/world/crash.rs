@@ -240,7 +240,7 @@ impl World {
 
     /// The machine begins again.
     pub(super) fn boot(&mut self) {
-        let dropped = self.dropped();
+        let done = self.done();
         match self.hub.boot(self.clock()) {
             Ok(()) => {}
             Err(BootError::Disk) => {
@@ -253,7 +253,7 @@ impl World {
             }
         }
         self.note("back".to_owned());
-        self.dropped_before = dropped;
+        self.before = done;
         self.is_down = false;
         self.ledger.turn = self.hub.turn_number();
         self.ledger.resumed();

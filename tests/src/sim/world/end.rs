@@ -55,7 +55,7 @@ impl World {
     /// All faults are over for long: everybody has to be done, and the machine empty afterwards.
     pub(super) fn finish(&mut self, is_done: bool) {
         let (missing, first) = self.ledger.missing();
-        let dropped = usize::try_from(self.dropped()).unwrap_or(usize::MAX);
+        let dropped = usize::try_from(self.done().dropped).unwrap_or(usize::MAX);
         if let Some((party, publication)) = first.filter(|_| missing > dropped) {
             let what = format!("{missing} deliveries are missing, the first is {publication}");
             self.ledger.violation(party, &what);
@@ -239,7 +239,7 @@ impl World {
 
 impl World {
     pub(super) fn report(&self) -> Report {
-        let stats = self.hub.broker.stats();
+        let done = self.done();
         let violations = self.ledger.violations.clone();
         let party = violations.first().map(|violation| violation.party);
         let trace = party.and_then(|party| self.traces.get(&party));
@@ -250,10 +250,10 @@ impl World {
             ledger: self.ledger.stats,
             remembered: self.ledger.remembered(),
             machine_bytes: self.hub.broker.usage().memory_bytes,
-            dropped: self.dropped(),
-            publish_received: stats.publish_received,
-            publish_sent: stats.publish_sent,
-            retransmissions: self.hub.sn.stats().retransmissions,
+            dropped: done.dropped,
+            publish_received: done.publish_received,
+            publish_sent: done.publish_sent,
+            retransmissions: done.retransmissions,
             trace: trace.into_iter().flatten().cloned().collect(),
             history: self.history.iter().cloned().collect(),
             violations,

@@ -39,7 +39,7 @@ impl World {
         place: Place,
         look: impl FnOnce(&mut watch::Watch, &mut watch::Cx<'_>),
     ) {
-        let dropped = self.dropped();
+        let dropped = self.done().dropped;
         let is_held_up = self.unsafe_for_ms() >= HELD_UP_MS;
         let Self { now, book, ledger, watches, visit_ms, .. } = self;
         let visit_ms = *visit_ms;

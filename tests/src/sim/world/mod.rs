@@ -121,6 +121,16 @@ pub(crate) struct Faults {
     pub(crate) bad_streams: u64,
 }
 
+/// What a machine has counted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Done {
+    /// Messages that were dropped or given up, which the ledger then has to forgive.
+    dropped: u64,
+    publish_received: u64,
+    publish_sent: u64,
+    retransmissions: u64,
+}
+
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct World {
@@ -155,8 +165,8 @@ pub(crate) struct World {
     history: VecDeque<(u64, String)>,
     /// When the turns were that are not known to be safe, and the last one that is.
     turned_at: VecDeque<(u64, u64)>,
-    /// Messages that machines dropped which were restarted meanwhile.
-    dropped_before: u64,
+    /// What machines have done that ended meanwhile.
+    before: Done,
     lasted_ms: u64,
     visit_ms: u64,
     traces: BTreeMap<Party, VecDeque<(u64, char, Octets)>>,
@@ -206,7 +216,7 @@ impl World {
             is_down: false,
             history: VecDeque::new(),
             turned_at: VecDeque::new(),
-            dropped_before: 0,
+            before: Done::default(),
             lasted_ms: 0,
             visit_ms: u64::try_from(visit.as_millis()).unwrap_or(u64::MAX),
             traces: BTreeMap::new(),
@@ -339,15 +349,21 @@ impl World {
         }
     }
 
-    /// Messages that were dropped or given up so far, which the ledger then has to forgive.
-    fn dropped(&self) -> u64 {
-        let stats = self.hub.broker.stats();
-        let for_good = stats.dropped_queue_full
+    /// What was done so far, by this machine and those before it.
+    fn done(&self) -> Done {
+        let (stats, sn_stats, before) = (self.hub.broker.stats(), self.hub.sn.stats(), self.before);
+        let dropped = stats.dropped_queue_full
             + stats.dropped_memory
             + stats.dropped_unacknowledged
             + stats.dropped_unsendable
-            + stats.dropped_expired;
-        for_good + self.hub.sn.stats().given_up + self.dropped_before
+            + stats.dropped_expired
+            + sn_stats.given_up;
+        Done {
+            dropped: before.dropped + dropped,
+            publish_received: before.publish_received + stats.publish_received,
+            publish_sent: before.publish_sent + stats.publish_sent,
+            retransmissions: before.retransmissions + sn_stats.retransmissions,
+        }
     }
 
     fn trace(&mut self, party: Party, way: char, octets: &[u8]) {

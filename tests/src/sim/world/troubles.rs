@@ -165,7 +165,7 @@ impl World {
 
     fn restart(&mut self) {
         self.faults.restarts += 1;
-        self.dropped_before = self.dropped();
+        self.before = self.done();
         self.hub.end(Death::Kill);
         self.hub.boot(self.clock()).expect("nothing is restored");
         self.out.clear();
