@@ -182,18 +182,20 @@ impl Broker {
             None => return Err(malformed),
         }
         let number = record::own_number(key);
+        // Elsewhere 0 is the number of what is not kept.
+        let counted = number.filter(|number| *number > 0);
         match table {
             Table::Message => number.and_then(|n| self.restore_message(restoring, n, value)),
             Table::Session => self.restore_session(restoring, key.number(), value),
             Table::Subscription => {
-                number.and_then(|n| self.restore_subscription(restoring, n, value))
+                counted.and_then(|n| self.restore_subscription(restoring, n, value))
             }
-            Table::Delivery => number.and_then(|n| self.restore_delivery(restoring, n, value)),
-            Table::Replay => number.and_then(|n| self.restore_replay(restoring, n, value)),
+            Table::Delivery => counted.and_then(|n| self.restore_delivery(restoring, n, value)),
+            Table::Replay => counted.and_then(|n| self.restore_replay(restoring, n, value)),
             Table::Received => self.restore_received(restoring, key.number()),
             Table::Window => self.restore_window(restoring, key.number(), value),
             Table::Retained => number.and_then(|n| self.restore_retained(restoring, n)),
-            Table::Will => number.and_then(|n| self.restore_will(restoring, n, value)),
+            Table::Will => counted.and_then(|n| self.restore_will(restoring, n, value)),
         }
         .ok_or(malformed)
     }

@@ -211,6 +211,13 @@ impl SnGateway {
         }
     }
 
+    /// Somebody connects from where the client is: what waits is repeated when the client is heard
+    /// of again, if nothing new begins then. That ends a visit, which its repetitions supervise.
+    fn wait_for_connect(&mut self, key: Key<Peer>) {
+        self.stall_exchange(key);
+        self.break_visit(key);
+    }
+
     /// Sets the timer of the exchange anew.
     fn arm(&mut self, now: Now, key: Key<Peer>) {
         let after = self.retry(key).after;
@@ -253,7 +260,7 @@ impl SnGateway {
         let Some(exchange) = &mut self.peer(key).exchange else { return };
         exchange.timer = None;
         if self.is_connecting(key) {
-            // It is repeated when the client is heard of again, if nothing new begins then.
+            self.wait_for_connect(key);
             return;
         }
         let Some(exchange) = &mut self.peer(key).exchange else { return };
@@ -412,7 +419,7 @@ impl SnGateway {
     /// The client knows the topic id now: sends what waited for it.
     pub(super) fn go_on_named(&mut self, key: Key<Peer>, broker: &mut Broker) {
         if self.is_connecting(key) {
-            self.stall_exchange(key);
+            self.wait_for_connect(key);
             return;
         }
         let Some(exchange) = self.end_exchange(key) else { return };

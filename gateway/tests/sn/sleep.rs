@@ -203,6 +203,23 @@ fn a_sleeper_that_does_not_return_is_lost_and_not_disturbed() {
     );
 }
 
+/// It was restarted in its visit, said CONNECT, and nothing more.
+#[test]
+fn a_visitor_that_begins_to_connect_and_goes_silent_is_lost() {
+    let mut farm = sleeper(false);
+    farm.publish("a/x", "1", Q1);
+    farm.play(
+        A,
+        "> 06 16 'dev1'
+         < 08 0C 20 00 01 ?? ?? '1'
+         > 0A 04 08 01 00 3C 'dev1'
+         < 02 06",
+    );
+    farm.pass(300_000);
+    let usage = farm.gateway.usage();
+    assert_eq!((usage.awake, usage.asleep, usage.gone), (0, 0, 1), "{usage:?}");
+}
+
 /// SN-096: the timer runs again from the last word on.
 #[test]
 fn each_visit_and_each_word_restarts_the_sleep_timer() {

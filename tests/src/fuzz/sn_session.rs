@@ -67,7 +67,7 @@ struct Sender {
     is_known: bool,
     /// It said that it sleeps, and nothing since.
     says_to_sleep: bool,
-    /// It was answered with DISCONNECT since.
+    /// DISCONNECT is the last that it was answered since.
     may_sleep: bool,
     /// All that was on its way by then has come, so that its radio is off.
     is_asleep: bool,
@@ -192,9 +192,8 @@ impl Sender {
         assert!(!self.is_asleep || is_durable, "{packet:?} was sent to one who sleeps");
         if let Packet::Connack(connack) = packet {
             self.is_known |= connack.return_code.is_accepted();
-        } else if let Packet::Disconnect(_) = packet {
-            self.may_sleep = self.says_to_sleep;
         }
+        self.may_sleep = self.says_to_sleep && matches!(packet, Packet::Disconnect(_));
         let is_much = self.bytes_out > self.bytes_in;
         assert!(self.is_known || !is_much, "a stranger is told more than it said: {packet:?}");
     }

@@ -113,6 +113,29 @@ fn records_of_another_version_are_refused() {
     assert_eq!(broker.finish_restore(now, false), RestoreReport::default());
 }
 
+/// It stands for what is not kept: such a record would never be deleted.
+#[test]
+fn the_number_0_is_given_to_messages_only() {
+    let mut world = World::default();
+    for op in world::sample() {
+        world.apply(&op);
+    }
+    let now = world.now();
+    let mut broker = World::default().broker;
+    let mut refused = 0;
+    for (number, value) in &world.kept {
+        let table = Table::from_u8(RecordKey(*number).table()).expect("a table of ours");
+        let key = RecordKey::new(table as u8, 0);
+        let is_counted =
+            matches!(table, Table::Subscription | Table::Delivery | Table::Replay | Table::Will);
+        if is_counted {
+            assert_eq!(broker.restore(now, key, value), Err(RestoreError::Malformed(key)));
+            refused += 1;
+        }
+    }
+    assert!(refused > 10, "{refused} of them");
+}
+
 #[test]
 fn records_come_in_the_order_of_tables() {
     let mut broker = World::default().broker;
