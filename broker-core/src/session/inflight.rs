@@ -36,6 +36,9 @@ pub(crate) enum Resend {
     /// Not before what it rests on is durable. PUBLISH is then sent for the first time; PUBREL
     /// leaves by itself.
     Held,
+    /// A PUBREL that was to leave by itself on a link that is gone: a repetition, as soon as what it
+    /// rests on is durable.
+    HeldAgain,
 }
 
 /// One message in flight.
@@ -307,7 +310,7 @@ impl Window {
     pub(crate) fn resend(&mut self, id: PacketId, how: Resend) -> bool {
         let Some(position) = self.position(id) else { return false };
         // What is held leaves when it may.
-        if self.entries[position].resend != Resend::Held {
+        if !matches!(self.entries[position].resend, Resend::Held | Resend::HeldAgain) {
             self.update(position, |entry| entry.resend = how);
         }
         true
@@ -324,11 +327,13 @@ impl Window {
     pub(crate) fn let_go(&mut self, id: PacketId) {
         let Some(position) = self.position(id) else { return };
         let InFlight { resend, stage, .. } = self.entries[position];
-        if resend == Resend::Held {
-            let is_released = stage == Stage::Released;
-            let next = if is_released { Resend::No } else { Resend::First };
-            self.update(position, |entry| entry.resend = next);
-        }
+        let next = match (resend, stage) {
+            (Resend::Held, Stage::Released) => Resend::No,
+            (Resend::Held, Stage::Unacknowledged | Stage::Unreceived) => Resend::First,
+            (Resend::HeldAgain, _) => Resend::Again,
+            (Resend::No | Resend::Again | Resend::First, _) => return,
+        };
+        self.update(position, |entry| entry.resend = next);
     }
 
     /// Marks all entries to be sent again, as after a resume [MQTT-4.4.0-1]. One that never reached
@@ -338,11 +343,10 @@ impl Window {
             self.update(position, |entry| {
                 entry.resend = match (entry.resend, entry.stage) {
                     (Resend::First, _) => Resend::First,
-                    // A PUBREL that was held was for the old link.
+                    // A client may come back before the disk does.
                     (Resend::Held, Stage::Unacknowledged | Stage::Unreceived) => Resend::Held,
-                    (Resend::No | Resend::Again, _) | (Resend::Held, Stage::Released) => {
-                        Resend::Again
-                    }
+                    (Resend::Held | Resend::HeldAgain, _) => Resend::HeldAgain,
+                    (Resend::No | Resend::Again, _) => Resend::Again,
                 };
             });
         }

@@ -181,6 +181,33 @@ fn who_comes_back_to_a_session_is_let_in_and_gets_what_is_stored() {
 }
 
 /// Messages that are stored are delivered, and their acknowledgements are taken.
+/// [MQTT-4.3.3-1]: after PUBREL the client may forget the message, so nobody may send it again, not
+/// even a gateway that was restarted. Coming back to the session changes nothing about that.
+#[test]
+fn pubrel_waits_for_the_disk_through_a_resume() {
+    let mut kept = Kept::new();
+    let reader = kept.bench.connect("reader", &PERSISTENT);
+    kept.commit();
+    kept.bench.hear(reader);
+    kept.bench.subscribe(reader, "t", Q2);
+    let writer = kept.bench.join("writer", &CLEAN);
+    kept.bench.publish_as(writer, "t", "x", Q2, false, 8);
+    kept.commit();
+    kept.bench.expect(reader, &["suback #5 granted QoS 2", "t x q2 #1"]);
+    kept.bench.ack(reader, AckKind::PubRec, 1);
+    kept.bench.expect(reader, &[]);
+    kept.bench.broker.set_refusing(true);
+    kept.bench.lose(reader);
+    let reader = kept.bench.connect("reader", &PERSISTENT);
+    kept.bench.expect(reader, &["connack success present"]);
+    kept.bench.broker.set_refusing(false);
+    kept.commit();
+    kept.bench.expect(reader, &["pubrel #1 success"]);
+    kept.bench.ack(reader, AckKind::PubComp, 1);
+    kept.commit();
+    assert_eq!(kept.count(DELIVERIES), 0);
+}
+
 #[test]
 fn what_is_stored_is_delivered_whatever_the_disk_does() {
     let mut kept = Kept::new();

@@ -314,7 +314,9 @@ impl Ledger {
 
     fn live(&mut self, to: Party, publication: Publication, qos: u8, is_repeated: bool) {
         self.stats.delivered += 1;
-        let amnesia = self.inboxes.get(&to).map_or(0, |inbox| inbox.amnesia);
+        let inbox = self.inboxes.get(&to);
+        let amnesia = inbox.map_or(0, |inbox| inbox.amnesia);
+        let given_up = inbox.map_or(0, |inbox| inbox.given_up);
         let begun = self.connected.get(&publication.party).map_or(0, |(_, stamp)| *stamp);
         let Some(record) = self.records.get_mut(&publication) else {
             let is_settled = self.is_light && qos < 2;
@@ -329,7 +331,9 @@ impl Ledger {
         target.fresh += u32::from(!is_repeated);
         let Target { count, fresh, forgotten, qos: granted, stamp: heard, .. } = *target;
         let Record { stamp, latest, manner, arrivals, is_released, .. } = *record;
-        let may_repeat = record.is_disturbed || stamp < amnesia || stamp <= begun;
+        // A session that ended with a crash was promised nothing, not even that QoS 2 comes once.
+        let is_over = self.crashed_at.is_some() && heard <= given_up;
+        let may_repeat = is_over || record.is_disturbed || stamp < amnesia || stamp <= begun;
         self.check(to, qos <= granted, &format!("{publication} came with a higher QoS"));
         if qos == 2 && count > 1 && !may_repeat {
             self.violation(to, &format!("{publication} of QoS 2 came {count} times"));
