@@ -55,6 +55,9 @@ pub(crate) struct Wills {
     seen: BTreeMap<Publication, u64>,
     /// From when to when wills were given that the gateway may not know to be published.
     forgotten: Vec<[u64; 2]>,
+    /// Wills of connections that another one took the place of, and the turn in which it did, as
+    /// long as that may be undone: while the disk takes nothing a CONNACK does not wait for it.
+    replaced: Vec<(u64, Publication)>,
 }
 
 impl Wills {
@@ -62,6 +65,9 @@ impl Wills {
     /// Its client was heard at `since`, and answered now.
     pub(crate) fn arm(&mut self, will: Publication, turn: u64, now: [u64; 2], silence_ms: u64) {
         let [since, now] = now;
+        if let Some(old) = self.armed.get(&will.party).filter(|old| old.number != will.number) {
+            self.replaced.push((turn, Publication { number: old.number, ..will }));
+        }
         self.end(will.party, now);
         let (due, noticed_by) = (since + silence_ms, now + silence_ms);
         let armed = Armed { number: will.number, due, noticed_by, turn, is_replaced: false };
@@ -159,6 +165,10 @@ impl Wills {
         manner: impl Fn(Publication) -> (u8, bool),
     ) {
         self.forgotten.push([safe_at, now + UNDER_WAY_MS]);
+        self.is_safe(safe_turn);
+        for (turn, will) in std::mem::take(&mut self.replaced) {
+            self.loose.entry(will).or_insert(Loose { by: None, turn });
+        }
         let parties: Vec<Party> = self.armed.keys().copied().collect();
         parties.into_iter().for_each(|party| self.let_go(party, now));
         for (party, mut armed) in std::mem::take(&mut self.armed) {
@@ -177,6 +187,11 @@ impl Wills {
             let is_safe = loose.turn <= safe_turn && qos > 0;
             loose.by = loose.by.filter(|by| is_safe && !is_undone(*by));
         }
+    }
+
+    /// What happened up to this turn is known to be safe.
+    pub(crate) fn is_safe(&mut self, safe_turn: u64) {
+        self.replaced.retain(|(turn, _)| *turn > safe_turn);
     }
 
     /// Whether the will of a CONNECT is there that was not answered is open.

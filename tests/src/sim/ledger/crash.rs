@@ -14,6 +14,7 @@ impl Ledger {
         while self.sent.front().is_some_and(|(turn, ..)| *turn <= safe_turn) {
             self.sent.pop_front();
         }
+        self.wills.is_safe(safe_turn);
     }
 
     /// Whether a sensor asks for a clean session whenever it connects.

@@ -178,7 +178,8 @@ impl Watch {
         }
         self.exchange = self.exchange.filter(|it| it.turns[0] <= safe_turn);
         // That it does not know an id may be forgotten.
-        for id in self.ids.iter_mut().filter(|it| it.refused_in > safe_turn) {
+        // So may be that it connected again, and had to be told all ids anew.
+        for id in self.ids.iter_mut().filter(|it| is_fresh || it.refused_in > safe_turn) {
             id.is_told = true;
         }
         self.owed = 0;

@@ -118,8 +118,8 @@ impl Watch {
             self.is_unsure = false;
             return;
         }
+        // After a crash the session may still be at the address that it had before.
         self.set_state(State::Unknown, cx);
-        self.is_unsure = false;
         if self.is_clean {
             cx.ledger.session_over(cx.sensor);
         }
