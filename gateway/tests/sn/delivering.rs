@@ -282,6 +282,30 @@ fn a_name_is_not_registered_for_a_payload_that_does_not_fit() {
     assert_eq!(farm.gateway.stats().registers_sent, 0);
 }
 
+/// The limits of the ports are known when the ports are, which is after a restore.
+#[test]
+fn a_limit_that_is_told_later_counts_from_then_on() {
+    let mut farm = subscriber_with(settings());
+    farm.gateway.set_max_datagram(vec![32]);
+    farm.publish("a/x", &"x".repeat(26), Q0);
+    farm.publish("a/x", &"x".repeat(25), Q0);
+    assert_eq!(farm.take(A).iter().map(Vec::len).collect::<Vec<_>>(), [32]);
+}
+
+#[test]
+fn what_comes_and_goes_is_counted_with_its_octets() {
+    let mut farm = subscriber_with(settings());
+    let before = *farm.gateway.stats();
+    farm.play(A, "> 02 16\n< 02 17\n> 02 16\n< 02 17");
+    farm.publish("a/x", "1", Q0);
+    assert_eq!(farm.take(A).len(), 1);
+    let after = farm.gateway.stats();
+    assert_eq!(after.datagrams_received - before.datagrams_received, 2);
+    assert_eq!(after.bytes_received - before.bytes_received, 4);
+    assert_eq!(after.datagrams_sent - before.datagrams_sent, 3);
+    assert_eq!(after.bytes_sent - before.bytes_sent, 2 + 2 + 8);
+}
+
 #[test]
 fn a_client_may_have_a_limit_of_its_own() {
     let quirks = Quirks { max_datagram: Some(32), ..Quirks::default() };
