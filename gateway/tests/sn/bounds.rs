@@ -77,3 +77,39 @@ fn nodes_behind_a_forwarder_are_bounded() {
     farm.play(F, "> 05 FE 00 'N1' 02 18\n< 05 FE 00 'N1' 02 18");
     farm.play(F, "> 05 FE 00 'N3' 0A 04 04 01 00 3C 'dev3'\n< 05 FE 00 'N3' 03 05 00");
 }
+
+/// What counts against the limit of memory: clients, what they wait for, nodes, what waits to leave.
+#[test]
+fn everything_that_is_kept_counts_as_memory() {
+    let mut farm = Farm::new();
+    let memory = |farm: &Farm| farm.gateway.usage().memory_bytes;
+    let mut before = memory(&farm);
+    assert!(before < 10_000, "{before} octets for nobody");
+    let mut grows = |farm: &Farm, least: usize, what: &str| {
+        let now = memory(farm);
+        let growth = now.saturating_sub(before);
+        assert!((least..least * 30).contains(&growth), "{what} took {growth} octets");
+        before = now;
+    };
+    for n in 0..100 {
+        farm.play(&address(n), &format!("> 0A 04 04 01 00 3C 'd{n:03}'\n< 03 05 00"));
+    }
+    grows(&farm, 100 * 400, "a hundred clients");
+    for n in 100..150 {
+        farm.play(&address(n), &format!("{}< 02 06", connect_with_will(n)));
+    }
+    grows(&farm, 50 * 60, "fifty unfinished CONNECTs");
+    for n in 10..60 {
+        farm.play(
+            F,
+            &format!("> 06 FE 00 'N{n}' 0A 04 04 01 00 3C 'n{n:03}'\n< 06 FE 00 'N{n}' 03 05 00"),
+        );
+    }
+    grows(&farm, 50 * 400, "fifty nodes and clients");
+    let name = "n".repeat(200);
+    for n in 0..50 {
+        farm.say(&address(n), &format!("D2 0A 00 00 00 01 'r/{n:02}{name}'"));
+        assert!(farm.received(&address(n))[0].starts_with("07 0B"), "{n}");
+    }
+    grows(&farm, 50 * 200, "fifty names");
+}
