@@ -36,8 +36,8 @@ pub(crate) enum Resend {
     /// Not before what it rests on is durable. PUBLISH is then sent for the first time; PUBREL
     /// leaves by itself.
     Held,
-    /// A PUBREL that was to leave by itself on a link that is gone: a repetition, as soon as what it
-    /// rests on is durable.
+    /// A PUBREL that was to leave by itself on a link that is gone: a repetition, when what it rests
+    /// on is durable.
     HeldAgain,
 }
 

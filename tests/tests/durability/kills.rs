@@ -83,7 +83,8 @@ impl Publisher {
 
     /// Publishes until the connection ends; with `is_last` until nothing is on its way.
     fn run(mut self, server: SocketAddr, is_last: bool, acks: &Sender<()>) -> Self {
-        let mut wire = Wire::open(server, &kept(&self.name, self.version));
+        let options = kept(&self.name, self.version);
+        let Some(mut wire) = Wire::open(server, &options) else { return self };
         if wire.packet().is_none() {
             return self;
         }
@@ -170,13 +171,14 @@ struct Wire {
 }
 
 impl Wire {
-    fn open(server: SocketAddr, options: &Options) -> Self {
-        let stream = TcpStream::connect(server).expect("the gateway is up");
+    /// None if the gateway was killed before this thread had its turn.
+    fn open(server: SocketAddr, options: &Options) -> Option<Self> {
+        let stream = TcpStream::connect(server).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).expect("a time above zero");
         stream.set_nodelay(true).expect("a TCP socket");
         let mut wire = Self { stream };
         wire.send(&options.packet());
-        wire
+        Some(wire)
     }
 
     fn send(&mut self, octets: &[u8]) {
@@ -206,7 +208,8 @@ struct Subscriber {
 impl Subscriber {
     /// Takes messages until the connection ends, or `end` has come.
     fn run(mut self, server: SocketAddr) -> Self {
-        let mut wire = Wire::open(server, &kept("subscriber", Version::V311));
+        let options = kept("subscriber", Version::V311);
+        let Some(mut wire) = Wire::open(server, &options) else { return self };
         while let Some(packet) = wire.packet() {
             if packet[0] == 0x62 {
                 self.unreleased.remove(&u16::from_be_bytes([packet[2], packet[3]]));
