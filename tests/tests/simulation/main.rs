@@ -8,7 +8,7 @@ use system_tests::sim::{self, Fault, Options, Profile};
 const SEEDS: u64 = 29;
 
 /// Seeds in which a deliberate fault has to be found.
-const FAULT_SEEDS: u64 = 64;
+const FAULT_SEEDS: u64 = 300;
 
 fn options(seed: u64, profile: Profile) -> Options {
     Options { seed, sensors: 40, minutes: 3, profile, fault: None }
