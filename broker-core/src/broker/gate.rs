@@ -101,7 +101,8 @@ impl Broker {
 
     /// Says whether nothing can be made durable at present. Publications of QoS 1 and 2 are refused
     /// as long as that lasts, with [`ReasonCode::QuotaExceeded`], if the client can be told; others
-    /// are not acknowledged, as always before they are durable.
+    /// are not acknowledged, as always before they are durable. On links whose answers wait for
+    /// nothing all goes on.
     ///
     /// Publications of QoS 1 that wait for their acknowledgement when it begins are refused as
     /// well: whoever repeats one may double it, as is the way of QoS 1, and who is not told waits.
@@ -172,10 +173,14 @@ impl Broker {
 
     /// Whether what is said to a client now has to wait for the disk.
     pub(super) fn is_gated(&self, key: Key<Session>) -> bool {
+        self.recorder.lsn() > self.gate.committed && !self.gate.is_open && self.waits_for_disk(key)
+    }
+
+    /// Whether what a client is told rests on the disk at all; a session without a link may get
+    /// one on which it does.
+    pub(super) fn waits_for_disk(&self, key: Key<Session>) -> bool {
         let link = self.sessions.get(key).and_then(|session| session.link.as_ref());
-        self.recorder.lsn() > self.gate.committed
-            && !self.gate.is_open
-            && link.is_none_or(|link| link.durability == Durability::Gated)
+        link.is_none_or(|link| link.durability == Durability::Gated)
     }
 
     /// Whether an answer to this client waits.

@@ -202,6 +202,25 @@ fn what_is_stored_is_delivered_whatever_the_disk_does() {
     assert_eq!(kept.count(DELIVERIES), 0);
 }
 
+/// Whoever is promised nothing is refused nothing, whether the client could be told or not.
+#[test]
+fn a_link_in_memory_is_served_while_the_disk_refuses() {
+    let mut kept = refusing();
+    for how in [MQTT5, SN, CLEAN] {
+        let link = kept.bench.connect("p", &How { durability: Durability::Memory, ..how });
+        kept.bench.hear(link);
+        let answers = &["puback #9 success", "pubrec #8 success"];
+        check(&mut kept, link, answers, |bench| {
+            bench.publish(link, "t", "x", Q1);
+            bench.publish_as(link, "t", "x", Q2, false, 8);
+        });
+        kept.bench.lose(link);
+    }
+    kept.bench.broker.set_refusing(false);
+    kept.commit();
+    assert_eq!(kept.count(DELIVERIES), 6);
+}
+
 /// Who goes on without an end while the disk takes nothing is cut off before memory runs out.
 #[test]
 fn what_waits_for_a_disk_that_refuses_is_bounded() {
