@@ -221,7 +221,8 @@ fn a_link_in_memory_is_served_while_the_disk_refuses() {
     assert_eq!(kept.count(DELIVERIES), 6);
 }
 
-/// Who goes on without an end while the disk takes nothing is cut off before memory runs out.
+/// Who goes on without an end while the disk takes nothing is cut off before memory runs out, also
+/// if the disk hangs and nobody has said that it fails.
 #[test]
 fn what_waits_for_a_disk_that_refuses_is_bounded() {
     let limits = Limits { memory_bytes: 100_000, ..Limits::default() };
@@ -230,11 +231,11 @@ fn what_waits_for_a_disk_that_refuses_is_bounded() {
         |bench, link| bench.subscribe(link, "same", Q1),
         |bench, link| bench.ack(link, AckKind::PubRel, 3),
     ];
-    for ask in asks {
+    for (ask, is_refusing) in asks.into_iter().flat_map(|ask| [(ask, false), (ask, true)]) {
         let mut kept = Kept::new();
         kept.bench = Bench::with(BrokerConfig { limits: limits.clone(), ..gated() });
         let link = kept.join("c", &PERSISTENT);
-        kept.bench.broker.set_refusing(true);
+        kept.bench.broker.set_refusing(is_refusing);
         kept.bench.publish_as(link, "r", "x", Q0, true, 0);
         let mut asked = 0;
         while kept.bench.broker.stats().cut_off_store == 0 {
