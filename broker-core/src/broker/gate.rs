@@ -15,6 +15,10 @@ use crate::reason::ReasonCode;
 use crate::record::NO_SESSION;
 use crate::session::Session;
 
+/// The part of the memory limit that answers may take while memory is used up and the disk does not
+/// say that it fails.
+const GATE_SHARE: u64 = 8;
+
 /// What waits, and for what.
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -101,14 +105,16 @@ impl Broker {
 
     /// Says whether nothing can be made durable at present. Publications of QoS 1 and 2 are refused
     /// as long as that lasts, with [`ReasonCode::QuotaExceeded`], if the client can be told; others
-    /// are not acknowledged, as always before they are durable.
+    /// are not acknowledged, as always before they are durable. On links whose answers wait for
+    /// nothing all goes on.
     ///
     /// Publications of QoS 1 that wait for their acknowledgement when it begins are refused as
     /// well: whoever repeats one may double it, as is the way of QoS 1, and who is not told waits.
     /// Those of QoS 2 go on waiting, as they must not be doubled.
     ///
     /// What waits meanwhile counts against the memory limit. When that is reached a client whose
-    /// answer would have to wait is cut off.
+    /// answer would have to wait is cut off; also without refusing, if answers take much of it, as
+    /// a disk that hangs does not say so.
     pub fn set_refusing(&mut self, is_refusing: bool) {
         if is_refusing && !self.gate.is_refusing {
             self.refuse_waiting();
@@ -172,10 +178,20 @@ impl Broker {
 
     /// Whether what is said to a client now has to wait for the disk.
     pub(super) fn is_gated(&self, key: Key<Session>) -> bool {
+        self.recorder.lsn() > self.gate.committed && !self.gate.is_open && self.waits_for_disk(key)
+    }
+
+    /// Whether answers wait in such numbers that the disk must have come to a stop, even if it has
+    /// not failed: one that works lets go of them many times a second.
+    fn is_gate_large(&self) -> bool {
+        self.gate.memory() > self.config.limits.memory_bytes / GATE_SHARE
+    }
+
+    /// Whether what a client is told rests on the disk at all; a session without a link may get
+    /// one on which it does.
+    pub(super) fn waits_for_disk(&self, key: Key<Session>) -> bool {
         let link = self.sessions.get(key).and_then(|session| session.link.as_ref());
-        self.recorder.lsn() > self.gate.committed
-            && !self.gate.is_open
-            && link.is_none_or(|link| link.durability == Durability::Gated)
+        link.is_none_or(|link| link.durability == Durability::Gated)
     }
 
     /// Whether an answer to this client waits.
@@ -207,7 +223,7 @@ impl Broker {
             self.control.push_back(control);
             return;
         }
-        if self.gate.is_refusing && self.is_out_of_memory() {
+        if self.is_out_of_memory() && (self.gate.is_refusing || self.is_gate_large()) {
             self.stats.cut_off_store += 1;
             self.cut_off(key, ReasonCode::QuotaExceeded);
             return;

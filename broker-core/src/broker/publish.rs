@@ -40,7 +40,8 @@ impl Broker {
         // A refusal that the client cannot be told is an ordinary acknowledgement [MQTT-3.3.5-2];
         // an identifier of QoS 1 that was used before means a new message [MQTT-4.3.2-2], and so
         // does one of QoS 2 that was released [MQTT-2.3.1-2].
-        let routed = if self.gate.is_refusing() && qos > QoS::AtMostOnce && can_refuse(dialect) {
+        let is_promise = qos > QoS::AtMostOnce && self.waits_for_disk(key);
+        let routed = if self.gate.is_refusing() && is_promise && can_refuse(dialect) {
             self.stats.publish_refused_store += 1;
             Routed::Refused(ReasonCode::QuotaExceeded)
         } else {

@@ -91,7 +91,7 @@ const fn explain(packet: PacketType, reason: ReasonCode) -> Option<&'static str>
             "the payload is said to be text, and is not well-formed UTF-8"
         }
         (PacketType::PubAck | PacketType::PubRec, ReasonCode::QuotaExceeded) => {
-            "nobody who subscribed has room, or the server has no memory left"
+            "nobody who subscribed has room, or the server no memory, or no disk that takes it"
         }
         (PacketType::SubAck, ReasonCode::TopicFilterInvalid) => {
             "a filter has more levels than are served"

@@ -229,7 +229,27 @@ fn what_is_stored_is_delivered_whatever_the_disk_does() {
     assert_eq!(kept.count(DELIVERIES), 0);
 }
 
-/// Who goes on without an end while the disk takes nothing is cut off before memory runs out.
+/// Whoever is promised nothing is refused nothing, whether the client could be told or not.
+#[test]
+fn a_link_in_memory_is_served_while_the_disk_refuses() {
+    let mut kept = refusing();
+    for how in [MQTT5, SN, CLEAN] {
+        let link = kept.bench.connect("p", &How { durability: Durability::Memory, ..how });
+        kept.bench.hear(link);
+        let answers = &["puback #9 success", "pubrec #8 success"];
+        check(&mut kept, link, answers, |bench| {
+            bench.publish(link, "t", "x", Q1);
+            bench.publish_as(link, "t", "x", Q2, false, 8);
+        });
+        kept.bench.lose(link);
+    }
+    kept.bench.broker.set_refusing(false);
+    kept.commit();
+    assert_eq!(kept.count(DELIVERIES), 6);
+}
+
+/// Who goes on without an end while the disk takes nothing is cut off before memory runs out, also
+/// if the disk hangs and nobody has said that it fails.
 #[test]
 fn what_waits_for_a_disk_that_refuses_is_bounded() {
     let limits = Limits { memory_bytes: 100_000, ..Limits::default() };
@@ -238,11 +258,11 @@ fn what_waits_for_a_disk_that_refuses_is_bounded() {
         |bench, link| bench.subscribe(link, "same", Q1),
         |bench, link| bench.ack(link, AckKind::PubRel, 3),
     ];
-    for ask in asks {
+    for (ask, is_refusing) in asks.into_iter().flat_map(|ask| [(ask, false), (ask, true)]) {
         let mut kept = Kept::new();
         kept.bench = Bench::with(BrokerConfig { limits: limits.clone(), ..gated() });
         let link = kept.join("c", &PERSISTENT);
-        kept.bench.broker.set_refusing(true);
+        kept.bench.broker.set_refusing(is_refusing);
         kept.bench.publish_as(link, "r", "x", Q0, true, 0);
         let mut asked = 0;
         while kept.bench.broker.stats().cut_off_store == 0 {

@@ -55,6 +55,9 @@ pub(super) fn home_of(name: &str) -> Option<String> {
     match headers.as_slice() {
         [] => None,
         [""] => Some("it belongs before the first table".into()),
+        ["", headers @ ..] => {
+            Some(format!("it belongs before the first table, or under {}", headers.join(" or ")))
+        }
         headers => Some(format!("it belongs under {}", headers.join(" or "))),
     }
 }

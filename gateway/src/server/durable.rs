@@ -81,6 +81,9 @@ fn open_folder(folder: &Path, salvage: bool) -> Result<Found, DataDirError> {
     match opened {
         Opened::Good(found) => {
             info!(folder = %folder.display(), records = log.records(), "the state is kept on disk");
+            if salvage {
+                info!("--recover has nothing to do: the store is not damaged");
+            }
             if found.torn_bytes > 0 {
                 let bytes = found.torn_bytes;
                 warn!(bytes, "the last end was not in order: what nobody was promised is cut off");
@@ -89,7 +92,8 @@ fn open_folder(folder: &Path, salvage: bool) -> Result<Found, DataDirError> {
         Opened::SetAside { path, error } => error!(
             %error,
             aside = %path.display(),
-            "the store is damaged and was set aside; an empty one is used. --recover brings back \
+            "the store is damaged and was set aside; an empty one is used. Stopped, with this \
+             folder moved back to `store`, and started with --recover, the gateway brings back \
              what can be read"
         ),
         Opened::Salvaged { path, found } => warn!(

@@ -23,6 +23,8 @@ const IS_PREDEFINED: u32 = 1 << 16;
 const IS_SHORT: u32 = 1 << 17;
 /// The request is ours, and the client is not to hear of it.
 const IS_OURS: u32 = 1 << 18;
+/// The client had not subscribed by this predefined id before.
+const IS_NEW: u32 = 1 << 19;
 
 impl SnGateway {
     /// SUBSCRIBE by name, predefined id or short name (SN-070, SN-071, SN-073, D3).
@@ -85,8 +87,10 @@ impl SnGateway {
                 let peer = self.peers.get(key).expect("a peer that said something");
                 let meant = swapped(id, peer.quirks);
                 let name = self.predefined(&peer.client_id, meant);
-                let name = name.ok_or((id, ReturnCode::InvalidTopicId))?;
-                Ok((name.as_str().to_owned(), IS_PREDEFINED | u32::from(meant)))
+                let name = name.ok_or((id, ReturnCode::InvalidTopicId))?.as_str().to_owned();
+                // Kept with the subscription, so that SUBACK promises both.
+                let is_new = if self.remember_predefined(key, meant) { IS_NEW } else { 0 };
+                Ok((name, IS_PREDEFINED | is_new | u32::from(meant)))
             }
             TopicSelector::Reserved(_) => Err((0, ReturnCode::NotSupported)),
         }
@@ -121,13 +125,17 @@ impl SnGateway {
         if !reason.is_error() {
             topic_id = told;
             if token & IS_PREDEFINED != 0 {
-                topic_id = swapped(told, self.peer(key).quirks);
-                self.remember_predefined(key, told);
+                let peer = self.peer(key);
+                topic_id = swapped(told, peer.quirks);
+                // The broker may have had nothing to wait for, as below.
+                batch = peer.kept.batch;
             } else if token & IS_SHORT == 0 {
                 self.set_standing(key, told, Standing::Known);
                 // The broker may have had nothing to wait for: the subscription was there already.
                 batch = self.peer(key).registry.batch_of(told);
             }
+        } else if token & IS_NEW != 0 {
+            self.forget_predefined(key, told);
         }
         // Granted QoS and reason code are one number; a refusal grants nothing (SN-022).
         let qos = match reason as u8 {
@@ -175,14 +183,16 @@ impl SnGateway {
         }
     }
 
-    /// A client subscribed by a predefined id.
-    fn remember_predefined(&mut self, key: Key<Peer>, id: u16) {
+    /// A client subscribes by a predefined id. Returns whether it had not done so before.
+    fn remember_predefined(&mut self, key: Key<Peer>, id: u16) -> bool {
         let peer = self.peer(key);
-        if !peer.predefined.contains(&id) {
+        let is_new = !peer.predefined.contains(&id);
+        if is_new {
             peer.predefined.push(id);
             self.record(key);
             self.charge(key);
         }
+        is_new
     }
 
     /// It does so no more.

@@ -144,6 +144,7 @@ impl SnGateway {
         // It is the same device, so nobody is told at its old address.
         self.leave_address(key);
         self.bind(key, path);
+        broker.set_durability(self.peer(key).link, self.durability(path.address.port));
         self.record(key);
         self.hear(now, key, path, broker);
         self.peer(key).untouched = false;

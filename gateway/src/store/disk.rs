@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Octets of room that are made behind an append: for so many like it, within these bounds. Larger
@@ -164,7 +164,13 @@ impl Disk for Folder {
     }
 
     fn sync(&mut self, name: &str) -> io::Result<()> {
-        self.file(name)?.file.sync_data()
+        let file = &self.file(name)?.file;
+        file.sync_data()?;
+        // What nobody can open again is not safe.
+        if file.metadata()?.nlink() == 0 {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the log was deleted"));
+        }
+        Ok(())
     }
 
     fn remove(&mut self, name: &str) -> io::Result<()> {
@@ -180,6 +186,19 @@ impl Disk for Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_safe_in_a_file_that_was_deleted() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut folder = Folder::open(dir.path()).expect("it is there");
+        folder.create("f").expect("the disk works");
+        folder.append("f", b"one").expect("the disk works");
+        folder.sync("f").expect("the disk works");
+        fs::remove_file(dir.path().join("f")).expect("it is there");
+        folder.append("f", b"two").expect("whoever has it open may write");
+        let error = folder.sync("f").expect_err("nobody could read it");
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
 
     #[test]
     fn what_is_appended_takes_the_place_of_zeros() {

@@ -176,7 +176,7 @@ pub fn salvage<D: Disk>(from: &dyn Disk, into: &mut Log<D>) -> Result<Found, Ope
                 at += frame.len();
             } else {
                 let next = frame::find_any_frame(&octets, at + 1).unwrap_or(octets.len());
-                found.skipped_bytes += (next - at) as u64;
+                found.skipped_bytes += without_room(&octets[at..next]) as u64;
                 at = next;
             }
         }

@@ -104,7 +104,7 @@ pub struct Store {
 
 impl Store {
     /// Starts the thread. It calls `wake` whenever something has become safe, or the disk begins to
-    /// fail, and `complain` as soon as that is so and once a minute for as long as it lasts.
+    /// fail, and `complain` as soon as that is so, but once a minute at most.
     ///
     /// # Errors
     /// The system has no thread.
@@ -123,6 +123,7 @@ impl Store {
             shared: Arc::clone(&shared),
             wake,
             complain,
+            complained: None,
             counted: 0,
         };
         writer.tell_sizes();
@@ -219,6 +220,8 @@ struct Writer<D, W, C> {
     shared: Arc<Shared>,
     wake: W,
     complain: C,
+    /// When that was done last: a disk that comes and goes is complained about no more often.
+    complained: Option<Instant>,
     /// Octets of the backlog that were told.
     counted: u64,
 }
@@ -288,13 +291,14 @@ impl<D: Disk, W: Fn(), C: Fn(&io::Error)> Writer<D, W, C> {
         let mut backlog = Backlog::default();
         self.collect(&mut backlog, changes);
         let mut pause = RETRY_FIRST;
-        let mut complained: Option<Instant> = None;
+        let mut is_told = false;
         let mut is_short = false;
         loop {
             self.tell_failure(&error);
-            if complained.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
+            if self.complained.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
                 (self.complain)(&error);
-                complained = Some(Instant::now());
+                self.complained = Some(Instant::now());
+                is_told = true;
             }
             let until = Instant::now() + pause;
             let is_open = loop {
@@ -321,7 +325,9 @@ impl<D: Disk, W: Fn(), C: Fn(&io::Error)> Writer<D, W, C> {
             }
             pause = (pause * 2).min(RETRY_MAX);
         }
-        info!("the store can be written again");
+        if is_told {
+            info!("the store can be written again");
+        }
         self.shared.health.store(Health::Ok as u8, Ordering::Relaxed);
         (self.wake)();
         true

@@ -137,21 +137,37 @@ fn import(path: &Path, input: &mut impl BufRead, out: &mut impl Write) -> Result
         let what = format!("{}: the store has records; import into an empty one", path.display());
         return Err(ToolError(what));
     }
+    let mut keys = Vec::new();
+    let imported = import_into(&mut log, input, &mut keys);
+    if imported.is_err() {
+        // A part of a store is none, and the next attempt needs an empty one.
+        let mut journal = Journal::default();
+        keys.iter().for_each(|key| journal.delete(*key));
+        let _ = flush(&mut journal, &mut log);
+    }
+    drop(dir);
+    imported?;
+    writeln!(out, "imported {} records", keys.len()).map_err(failed)
+}
+
+/// Tells the keys of the records as they come.
+fn import_into(
+    log: &mut Log<Folder>,
+    input: &mut impl BufRead,
+    keys: &mut Vec<RecordKey>,
+) -> Result<(), ToolError> {
     let mut journal = Journal::default();
-    let mut records = 0;
     for (at, line) in input.lines().enumerate() {
         let line = line.map_err(failed)?;
         let wrong = || ToolError(format!("line {}: this is no line of `store export`", at + 1));
         let (key, value) = read_line(&line).ok_or_else(wrong)?;
         journal.put(key, |octets| octets.extend_from_slice(&value));
-        records += 1;
+        keys.push(key);
         if journal.octets().len() >= IMPORT_BYTES {
-            flush(&mut journal, &mut log)?;
+            flush(&mut journal, log)?;
         }
     }
-    flush(&mut journal, &mut log)?;
-    drop(dir);
-    writeln!(out, "imported {records} records").map_err(failed)
+    flush(&mut journal, log)
 }
 
 fn flush(journal: &mut Journal, log: &mut Log<Folder>) -> Result<(), ToolError> {
@@ -279,6 +295,17 @@ mod tests {
         let verified = run_on(StoreAction::Verify, path, "").expect("a good store");
         assert_eq!(verified, "ok: 2 records, 0 bytes at the end that nobody was promised\n");
         assert!(run_on(StoreAction::List, path, "").expect("a good store").contains("2 records"));
+    }
+
+    #[test]
+    fn an_import_that_fails_leaves_nothing_behind() {
+        let data = tempfile::tempdir().expect("a folder");
+        let value = "00".repeat(IMPORT_BYTES);
+        let large = format!("{{\"table\":1,\"number\":9,\"value\":\"{value}\"}}\n{{}}\n");
+        let wrong = run_on(StoreAction::Import, data.path(), &large).expect_err("no record");
+        assert_eq!(wrong.to_string(), "line 2: this is no line of `store export`");
+        run_on(StoreAction::Import, data.path(), TWO).expect("it is still empty");
+        assert_eq!(run_on(StoreAction::Export, data.path(), "").expect("a good store"), TWO);
     }
 
     #[test]

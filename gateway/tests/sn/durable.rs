@@ -32,6 +32,19 @@ fn waiting() -> Farm {
     farm
 }
 
+/// What is said by a predefined id is kept with the subscription: a device that knows its topics in
+/// advance may not understand REGISTER.
+#[test]
+fn a_suback_by_predefined_id_promises_that_the_id_is_kept() {
+    let mut farm = waiting();
+    farm.play(A, "> 07 12 21 00 0A 00 05");
+    farm.commit_one();
+    farm.play(A, "< 08 13 20 00 05 00 0A 00");
+    farm.crash_and_restart();
+    farm.publish("a/predefined", "1", Q1);
+    farm.play(A, "< 08 0C 21 00 05 {m} '1'");
+}
+
 #[test]
 fn a_sleeper_that_slept_through_a_restart_gets_its_messages_by_pingreq_alone() {
     let mut farm = sleeper();

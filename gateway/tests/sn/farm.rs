@@ -87,6 +87,8 @@ pub(crate) struct Farm {
     pub(crate) gateway: SnGateway,
     pub(crate) broker: Broker,
     pub(crate) millis: u64,
+    /// Where datagrams arrive.
+    pub(crate) port: PortId,
     /// What was sent to whom and not looked at yet; `*` stands for the groups.
     sent: BTreeMap<String, VecDeque<Vec<u8>>>,
     /// What services heard.
@@ -232,6 +234,7 @@ impl Farm {
             settings,
             disk: Disk::default(),
             millis: 0,
+            port: PortId(0),
             sent: BTreeMap::new(),
             heard: BTreeMap::new(),
             services: 0,
@@ -274,7 +277,7 @@ impl Farm {
     pub(crate) fn take_in(&mut self, from: &str, group: Option<SocketAddr>, octets: &[u8]) {
         let from = from.parse::<SocketAddr>().expect("an address");
         let to = LocalAddress::default();
-        let datagram = Datagram { port: PortId(0), from, to, group, octets };
+        let datagram = Datagram { port: self.port, from, to, group, octets };
         self.gateway.handle_datagram(self.now(), datagram, &mut self.broker);
     }
 

@@ -1,6 +1,7 @@
 //! Answers that promise something wait until it is on the disk, and nothing breaks meanwhile.
 
 use broker_core::api::Durability;
+use mqtt_sn_gw::sn::PortId;
 
 use crate::farm::{A, A2, B, Farm, Q1, Q2};
 use crate::script::Known;
@@ -325,6 +326,21 @@ fn a_port_in_memory_answers_at_once() {
     farm.commit();
     farm.crash_and_restart();
     farm.play(A, "> 06 16 'dev1'\n< 02 17");
+}
+
+/// A sleeper that comes for its messages at another port is promised what that port promises.
+#[test]
+fn a_client_that_goes_on_at_another_port_waits_as_is_due_there() {
+    let mut farm = Farm::durable();
+    farm.disk.is_fast = false;
+    farm.gateway.set_durability(&[Durability::Memory, Durability::Gated]);
+    farm.play(A, &format!("> {CONNECT}\n< 03 05 00\n> 04 18 00 3C\n< 02 18"));
+    farm.port = PortId(1);
+    farm.play(A, "> 06 16 'dev1'\n< 02 17");
+    farm.commit();
+    gated(&mut farm, "08 0C 32 'ab' 00 04 '1'", "07 0D 'ab' 00 04 00");
+    farm.port = PortId(0);
+    farm.play(A, "> 06 16 'dev1'\n< 02 17\n> 08 0C 32 'ab' 00 05 '2'\n< 07 0D 'ab' 00 05 00");
 }
 
 /// Whoever leaves does not wait for answers.

@@ -131,6 +131,14 @@ fn what_waits_for_a_disk_that_refuses_is_what_differs_from_it() {
         assert_eq!(store.backlog_bytes(), 0);
         let mut left = reopen(&disk.after_power_loss(&mut rng)).expect("a torn end is cut");
         assert_eq!(records(&mut left), model);
+        // Soon it fails once more.
+        disk.fail_in(0, kind, true);
+        store.submit(Lsn(5_000), &mut changes(&mut rng, &mut model));
+        while store.health() == Health::Ok {
+            woken.recv_timeout(SOON).expect("a failure wakes the loop");
+        }
+        disk.heal();
+        wait_for(&mut store, &woken, Lsn(5_000));
         assert_eq!(complaints.try_recv(), Err(mpsc::TryRecvError::Empty), "one in a minute");
         assert!(store.close());
     }
