@@ -213,7 +213,7 @@ impl SnGateway {
 
     /// Somebody connects from where the client is: what waits is repeated when the client is heard
     /// of again, if nothing new begins then. That ends a visit, which its repetitions supervise.
-    fn wait_for_connect(&mut self, key: Key<Peer>) {
+    pub(super) fn wait_for_connect(&mut self, key: Key<Peer>) {
         self.stall_exchange(key);
         self.break_visit(key);
     }

@@ -63,6 +63,7 @@ impl SnGateway {
     /// The client cannot be reached, as another has its address or is connecting from there. QoS 1
     /// and 2 stay in flight until it is heard of.
     fn hold_back(&mut self, key: Key<Peer>, delivery: &Delivery<'_>) -> Flow {
+        self.wait_for_connect(key);
         if delivery.qos == QoS::AtMostOnce {
             return Flow::GiveUp(delivery.id);
         }

@@ -18,6 +18,7 @@ use tracing::{debug, info};
 use super::address::Path;
 use super::arq::{ACTIVE_CREDIT, Exchange};
 use super::peer::{Peer, State};
+use super::settings::Retry;
 use super::{After, SnGateway};
 
 /// One and a half times what the client announced (SN-104, D7).
@@ -114,11 +115,14 @@ impl SnGateway {
         };
         self.stats.visits += 1;
         self.set_state(key, State::Awake { duration_s });
+        // In a visit the repetitions supervise the client (10.14). Where nothing is repeated, as while
+        // somebody connects from its address, its silence does, when they would have been used up.
+        let Retry { after, times } = self.settings.awake_retry;
+        let silence = with_tolerance(duration_s) + after * (u32::from(times) + 2);
         let peer = self.peer(key);
         peer.collected = 0;
         let has_rest = peer.exchange.is_some();
-        // In a visit the repetitions supervise the client (10.14).
-        broker.set_keep_alive(peer.link, None);
+        broker.set_keep_alive(peer.link, Some(silence));
         if has_rest {
             self.retransmit(now, key, broker);
         } else {
