@@ -56,11 +56,13 @@ impl Session {
         self.is_persistent || now < self.lasts_until
     }
 
-    /// The highest QoS of what fits, and whether all of that is sure.
+    /// The highest QoS of what fits, and whether any of it above QoS 0 is sure: with that a message
+    /// has to come, at whatever QoS. What is sure at QoS 0 only promises nothing, whatever else may
+    /// be there or have gone with a crash before it was answered.
     fn match_topic(&self, topic: &str) -> Option<(u8, bool)> {
         let fitting = || self.subscriptions.iter().filter(|it| fits(&it.filter, topic));
         let qos = fitting().map(|it| it.qos).max()?;
-        Some((qos, fitting().any(|it| it.is_sure)))
+        Some((qos, fitting().any(|it| it.is_sure && it.qos > 0)))
     }
 }
 
@@ -69,6 +71,7 @@ impl Session {
 pub(crate) struct Match {
     pub(crate) party: Party,
     pub(crate) qos: u8,
+    /// It has to get it, if that has QoS 1 or 2.
     pub(crate) is_sure: bool,
 }
 
@@ -304,6 +307,18 @@ mod tests {
         assert_eq!(model.matches("a/b", 5), [Match { party: 1, qos: 0, is_sure: false }]);
         model.crash(6);
         assert_eq!(model.matches("a/b", 5), [Match { party: 1, qos: 2, is_sure: false }]);
+    }
+
+    #[test]
+    fn a_subscription_that_is_sure_at_qos_0_makes_no_other_sure() {
+        let mut model = Model::default();
+        model.begin(1, true);
+        model.subscribe(1, "a/+", 0, 0);
+        model.confirm(1, "a/+");
+        model.subscribe(1, "a/b", 1, 0);
+        assert_eq!(model.matches("a/b", 5), [Match { party: 1, qos: 1, is_sure: false }]);
+        model.confirm(1, "a/b");
+        assert_eq!(model.matches("a/b", 5), [Match { party: 1, qos: 1, is_sure: true }]);
     }
 
     #[test]
