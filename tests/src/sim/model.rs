@@ -205,12 +205,12 @@ impl Model {
         }
     }
 
-    /// A retained publication was heard again: whether it counts as a new one is open.
+    /// A retained publication was heard again: whether it counts as a new one is open. If it does
+    /// it comes behind all that was heard by then, and stays when one of those is accepted.
     pub(crate) fn retain_copy(&mut self, topic: &str, publication: Publication, now: u64) {
         if let Some(holdings) = self.retained.get_mut(topic) {
-            let place = holdings.len() - 1;
             let (since, until, is_sure, turn) = (now, u64::MAX, false, 0);
-            holdings.insert(place, Holding { publication, since, until, is_sure, turn });
+            holdings.push(Holding { publication, since, until, is_sure, turn });
         }
     }
 
@@ -332,6 +332,21 @@ mod tests {
         assert!(!model.was_retained("r/1", publication(1), 21));
         model.restart(30);
         assert!(model.retained_for("#").is_empty());
+    }
+
+    #[test]
+    fn a_copy_may_be_retained_in_place_of_what_was_heard_before_it() {
+        let mut model = Model::default();
+        let publication = |number| Publication { party: 1, number };
+        model.retain("r/1", publication(1), 10, 1);
+        model.hear_retained("r/1", publication(2), 20);
+        model.retain_copy("r/1", publication(1), 21);
+        model.retain("r/1", publication(2), 30, 3);
+        let is_allowed =
+            |model: &Model, number| model.was_retained("r/1", publication(number), 1_000);
+        assert_eq!([1, 2].map(|number| is_allowed(&model, number)), [true, true]);
+        model.retain("r/1", publication(3), 40, 4);
+        assert_eq!([1, 2, 3].map(|number| is_allowed(&model, number)), [false, false, true]);
     }
 
     #[test]
