@@ -100,6 +100,8 @@ pub(crate) struct Watch {
     state: State,
     /// The turn since which it is in that state.
     since: u64,
+    /// The turn in which its last CONNECT was answered.
+    connected_in: u64,
     /// A crash has left open in which state it is, and where.
     is_unsure: bool,
     place: Place,
@@ -178,8 +180,10 @@ impl Watch {
         }
         self.exchange = self.exchange.filter(|it| it.turns[0] <= safe_turn);
         // That it does not know an id may be forgotten.
-        // So may be that it connected again, and had to be told all ids anew.
-        for id in self.ids.iter_mut().filter(|it| is_fresh || it.refused_in > safe_turn) {
+        // So may be that it connected again, and had to be told all ids anew, whatever it has
+        // asked for since.
+        let is_new = is_fresh || self.connected_in > safe_turn;
+        for id in self.ids.iter_mut().filter(|it| is_new || it.refused_in > safe_turn) {
             id.is_told = true;
         }
         self.owed = 0;

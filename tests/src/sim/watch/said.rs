@@ -86,6 +86,7 @@ impl Watch {
         let connect = *connect;
         self.is_untouched = true;
         self.set_state(State::Active, cx);
+        self.connected_in = cx.ledger.turn;
         self.is_unsure = false;
         self.place = cx.place;
         self.keep_alive_s = connect.keep_alive_s;
