@@ -104,6 +104,8 @@ pub(crate) struct Watch {
     connected_in: u64,
     /// A crash has left open in which state it is, and where.
     is_unsure: bool,
+    /// A crash may have undone its last CONNECT, and the gateway has it where it was before.
+    may_be_elsewhere: bool,
     place: Place,
     keep_alive_s: u16,
     sleep_s: u16,
@@ -182,7 +184,8 @@ impl Watch {
         // That it does not know an id may be forgotten.
         // So may be that it connected again, and had to be told all ids anew, whatever it has
         // asked for since.
-        let is_new = is_fresh || self.connected_in > safe_turn;
+        self.may_be_elsewhere |= self.connected_in > safe_turn;
+        let is_new = is_fresh || self.may_be_elsewhere;
         for id in self.ids.iter_mut().filter(|it| is_new || it.refused_in > safe_turn) {
             id.is_told = true;
         }
