@@ -360,7 +360,8 @@ impl<'a> ReplayRecord<'a> {
     pub(crate) fn read(mut value: Reader<'a>) -> Option<Self> {
         let qos = QoS::from_u8(value.u8()?)?;
         let identifier = value.u32().filter(|identifier| is_identifier(*identifier))?;
-        let before = value.u64()?;
+        // Messages are numbered from there on.
+        let before = value.u64().filter(|number| *number <= NUMBER_END)?;
         let has_begun = value.u8()? != 0;
         Some(Self { qos, identifier, before, next: has_begun.then_some(value.rest()) })
     }

@@ -483,6 +483,9 @@ impl Broker {
             let last = last_ids.binary_search_by_key(&key.index(), |(key, _)| key.index());
             let last = last.ok().map(|position| &last_ids[position].1);
             restoring.report.dangling += self.order_session(*key, last, &restoring.overtaking);
+            if !was_clean_shutdown {
+                self.leave_ids_out(*key);
+            }
             let was_connected =
                 restoring.connected.binary_search_by_key(&key.index(), |key| key.index()).is_ok();
             if self.resume_session(*key, was_connected, was_clean_shutdown) {
@@ -524,6 +527,19 @@ impl Broker {
             self.release_in_flight(key, entry);
         }
         count
+    }
+
+    /// A message of QoS 1 leaves before it is durable under which identifier it does. Over TCP
+    /// nobody can answer it behind a crash. A datagram can, and must not be taken for an answer to
+    /// another message: those that leave from now on have identifiers from far off, and from
+    /// elsewhere after the next crash.
+    fn leave_ids_out(&mut self, key: Key<Session>) {
+        let dialect = self.session(key).dialect;
+        if dialect.is_sn() {
+            let quarter = super::connect::id_max(dialect) / 4;
+            let count = self.rng.u16(quarter..=3 * quarter);
+            self.session(key).window.skip(count);
+        }
     }
 
     /// A session goes on, without a link unless it was given one; `false` if it does not.

@@ -185,6 +185,14 @@ impl Window {
         doubled
     }
 
+    /// Leaves out the next identifiers, so many of them, up to all there are.
+    pub(crate) fn skip(&mut self, count: u16) {
+        let last = u32::from(self.last_id.min(self.id_max)) + u32::from(count);
+        let id_max = u32::from(self.id_max);
+        let last = if last > id_max { last - id_max } else { last };
+        self.last_id = u16::try_from(last).unwrap_or(self.id_max);
+    }
+
     fn count(&mut self, entry: &InFlight) {
         self.to_resend += u32::from(entry.is_to_resend());
         self.held_back += u32::from(entry.is_held_back());
@@ -475,6 +483,24 @@ mod tests {
     }
 
     #[test]
+    fn identifiers_that_are_skipped_are_given_out_last() {
+        for (last_id, count, next) in [
+            (0, 0, 1),
+            (0, 0x2000, 0x2001),
+            (0x7FFE, 0, 0x7FFF),
+            (0x7FFE, 1, 1),
+            (0x7FFF, 0x5FFF, 0x6000),
+            (7, 0x7FFF, 8),
+            // From a time when the session had more of them.
+            (0xFFFF, 0x2000, 0x2001),
+        ] {
+            let mut window = Window { last_id, id_max: 0x7FFF, ..Window::default() };
+            window.skip(count);
+            assert_eq!(push(&mut window, QoS::AtLeastOnce), PacketId(next), "{last_id} + {count}");
+        }
+    }
+
+    #[test]
     fn a_handshake_of_qos_2_goes_through_its_stages() {
         let mut window = Window::default();
         let id = push(&mut window, QoS::ExactlyOnce);
@@ -518,11 +544,15 @@ mod tests {
         fn every_entry_is_found(
             id_max in prop::sample::select(vec![400, 0x7FFF, u16::MAX]),
             start in any::<u16>(),
+            skipped in prop::collection::vec(any::<u16>(), 1..4),
             ops in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 1..300),
         ) {
             let mut window = Window { last_id: start.min(id_max), id_max, ..Window::default() };
             let mut model: Vec<PacketId> = Vec::new();
-            for (send, index) in ops {
+            for (turn, (send, index)) in ops.into_iter().enumerate() {
+                if turn % 80 == 40 && let Some(count) = skipped.get(turn / 80) {
+                    window.skip(*count % id_max);
+                }
                 if send || model.is_empty() {
                     let id = push(&mut window, QoS::AtLeastOnce);
                     prop_assert!(!model.contains(&id));

@@ -116,6 +116,30 @@ fn an_active_client_goes_on_and_gets_what_is_in_flight_again() {
     );
 }
 
+/// A message of QoS 1 leaves before it is on the disk under which MsgId. What acknowledges it must
+/// not be taken for an answer to another one that leaves after the crash.
+#[test]
+fn a_puback_from_before_a_crash_acknowledges_nothing_that_came_after_it() {
+    let mut farm = waiting();
+    let mut known = Known::new();
+    farm.publish("a/x", "1", Q1);
+    farm.play_on(A, &mut known, "< 08 0C 20 00 01 {m} '1'");
+    farm.crash_and_restart();
+    farm.publish("a/x", "2", Q1);
+    farm.play_on(A, &mut known, "< 08 0C 20 00 01 {n} '2'\n> 07 0D 00 01 {m} 00");
+    farm.pass(11_000);
+    farm.play_on(A, &mut known, "< 08 0C A0 00 01 {n} '2'");
+    // A second crash finds the same on the disk as the first, and takes another way from there.
+    farm.crash_and_restart();
+    farm.publish("a/x", "3", Q1);
+    let late = "> 07 0D 00 01 {m} 00\n> 07 0D 00 01 {n} 00";
+    farm.play_on(A, &mut known, &format!("< 08 0C 20 00 01 {{o}} '3'\n{late}"));
+    farm.pass(11_000);
+    farm.play_on(A, &mut known, "< 08 0C A0 00 01 {o} '3'\n> 07 0D 00 01 {o} 00");
+    farm.pass(11_000);
+    assert!(farm.received(A).is_empty());
+}
+
 /// The will is not due because the gateway was away, but if the client is.
 #[test]
 fn a_will_waits_for_the_client_to_fall_silent_after_the_restart() {

@@ -56,11 +56,13 @@ impl Session {
         self.is_persistent || now < self.lasts_until
     }
 
-    /// The highest QoS of what fits, and whether all of that is sure.
+    /// The highest QoS of what fits, and whether any of it above QoS 0 is sure: with that a message
+    /// has to come, at whatever QoS. What is sure at QoS 0 only promises nothing, whatever else may
+    /// be there or have gone with a crash before it was answered.
     fn match_topic(&self, topic: &str) -> Option<(u8, bool)> {
         let fitting = || self.subscriptions.iter().filter(|it| fits(&it.filter, topic));
         let qos = fitting().map(|it| it.qos).max()?;
-        Some((qos, fitting().any(|it| it.is_sure)))
+        Some((qos, fitting().any(|it| it.is_sure && it.qos > 0)))
     }
 }
 
@@ -69,6 +71,7 @@ impl Session {
 pub(crate) struct Match {
     pub(crate) party: Party,
     pub(crate) qos: u8,
+    /// It has to get it, if that has QoS 1 or 2.
     pub(crate) is_sure: bool,
 }
 
@@ -202,12 +205,12 @@ impl Model {
         }
     }
 
-    /// A retained publication was heard again: whether it counts as a new one is open.
+    /// A retained publication was heard again: whether it counts as a new one is open. If it does
+    /// it comes behind all that was heard by then, and stays when one of those is accepted.
     pub(crate) fn retain_copy(&mut self, topic: &str, publication: Publication, now: u64) {
         if let Some(holdings) = self.retained.get_mut(topic) {
-            let place = holdings.len() - 1;
             let (since, until, is_sure, turn) = (now, u64::MAX, false, 0);
-            holdings.insert(place, Holding { publication, since, until, is_sure, turn });
+            holdings.push(Holding { publication, since, until, is_sure, turn });
         }
     }
 
@@ -307,6 +310,18 @@ mod tests {
     }
 
     #[test]
+    fn a_subscription_that_is_sure_at_qos_0_makes_no_other_sure() {
+        let mut model = Model::default();
+        model.begin(1, true);
+        model.subscribe(1, "a/+", 0, 0);
+        model.confirm(1, "a/+");
+        model.subscribe(1, "a/b", 1, 0);
+        assert_eq!(model.matches("a/b", 5), [Match { party: 1, qos: 1, is_sure: false }]);
+        model.confirm(1, "a/b");
+        assert_eq!(model.matches("a/b", 5), [Match { party: 1, qos: 1, is_sure: true }]);
+    }
+
+    #[test]
     fn what_was_retained_is_known_with_its_time() {
         let mut model = Model::default();
         let publication = |number| Publication { party: 1, number };
@@ -317,6 +332,21 @@ mod tests {
         assert!(!model.was_retained("r/1", publication(1), 21));
         model.restart(30);
         assert!(model.retained_for("#").is_empty());
+    }
+
+    #[test]
+    fn a_copy_may_be_retained_in_place_of_what_was_heard_before_it() {
+        let mut model = Model::default();
+        let publication = |number| Publication { party: 1, number };
+        model.retain("r/1", publication(1), 10, 1);
+        model.hear_retained("r/1", publication(2), 20);
+        model.retain_copy("r/1", publication(1), 21);
+        model.retain("r/1", publication(2), 30, 3);
+        let is_allowed =
+            |model: &Model, number| model.was_retained("r/1", publication(number), 1_000);
+        assert_eq!([1, 2].map(|number| is_allowed(&model, number)), [true, true]);
+        model.retain("r/1", publication(3), 40, 4);
+        assert_eq!([1, 2, 3].map(|number| is_allowed(&model, number)), [false, false, true]);
     }
 
     #[test]

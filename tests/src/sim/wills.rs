@@ -31,6 +31,8 @@ struct Armed {
     turn: u64,
     /// Another CONNECT was heard as a whole, and not answered yet.
     is_replaced: bool,
+    /// It has outlived a crash, and its will has QoS 0: that reaches only who is there.
+    is_fleeting: bool,
 }
 
 /// A will that may have been published by now.
@@ -49,6 +51,8 @@ pub(crate) struct Wills {
     pub(crate) watcher: Option<Party>,
     /// The watcher was told that it is subscribed.
     pub(crate) is_watched: bool,
+    /// The watcher is there since then; the end of time: it has not come back from a crash.
+    watched_since: u64,
     armed: BTreeMap<Party, Armed>,
     loose: BTreeMap<Publication, Loose>,
     /// Wills that the watcher was given, and when.
@@ -70,8 +74,16 @@ impl Wills {
         }
         self.end(will.party, now);
         let (due, noticed_by) = (since + silence_ms, now + silence_ms);
-        let armed = Armed { number: will.number, due, noticed_by, turn, is_replaced: false };
+        let (number, is_replaced, is_fleeting) = (will.number, false, false);
+        let armed = Armed { number, due, noticed_by, turn, is_replaced, is_fleeting };
         self.armed.insert(will.party, armed);
+    }
+
+    /// The watcher is there, and is given what is published from now on.
+    pub(crate) const fn watched(&mut self, now: u64) {
+        if self.watched_since == u64::MAX {
+            self.watched_since = now;
+        }
     }
 
     /// The client was heard: its silence may last so long from now on.
@@ -90,7 +102,9 @@ impl Wills {
             return;
         }
         let is_sure = now > armed.noticed_by + EARLY_MS && !armed.is_replaced;
-        self.set_loose(party, armed, is_sure.then_some(armed.noticed_by + LATE_MS));
+        let is_heard = !armed.is_fleeting || armed.due >= self.watched_since;
+        let by = armed.noticed_by.saturating_add(LATE_MS);
+        self.set_loose(party, armed, (is_sure && is_heard).then_some(by));
         if is_sure {
             self.armed.remove(&party);
         }
@@ -177,9 +191,11 @@ impl Wills {
             } else {
                 // Nobody is supervised before the gateway is back.
                 (armed.due, armed.noticed_by) = (u64::MAX - LATE_MS, u64::MAX - LATE_MS);
+                armed.is_fleeting = manner(Publication { party, number: armed.number }).0 == 0;
                 self.armed.insert(party, armed);
             }
         }
+        self.watched_since = u64::MAX;
         for (will, loose) in &mut self.loose {
             let (qos, goes_on) = manner(*will);
             // A connection that goes on has another chance, if it is not safe that it was too late.
@@ -228,5 +244,27 @@ impl Wills {
         let is_late = |loose: &Loose| loose.by.is_some_and(|by| by < now);
         let mut late = self.loose.iter().filter(|(_, loose)| is_late(loose)).map(|(will, _)| *will);
         late.find(|will| !self.seen.contains_key(will))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_will_of_qos_0_is_missed_by_a_watcher_that_is_not_back_from_a_crash() {
+        let will = Publication { party: 1, number: 7 };
+        let overdue = |qos: u8, back_at: u64| {
+            let mut wills = Wills { watcher: Some(9), is_watched: true, ..Wills::default() };
+            wills.arm(will, 1, [0, 0], 50_000);
+            wills.crashed(1, 10_000, 10_000, |_| (qos, true));
+            wills.resumed(10_000, |_| qos);
+            wills.supervised(1, 10_000, [20_000; 2]);
+            wills.watched(back_at);
+            wills.overdue(100_000)
+        };
+        assert_eq!(overdue(0, 31_000), None);
+        assert_eq!(overdue(0, 15_000), Some(will));
+        assert_eq!(overdue(1, 31_000), Some(will));
     }
 }

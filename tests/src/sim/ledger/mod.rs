@@ -381,7 +381,10 @@ impl Ledger {
 
     /// SUBSCRIBE was answered: the retained messages are due [MQTT-3.3.1-6].
     pub(crate) fn confirmed(&mut self, party: Party, filter: &str) {
-        self.wills.is_watched |= self.wills.watcher == Some(party);
+        if self.wills.watcher == Some(party) {
+            self.wills.is_watched = true;
+            self.wills.watched(self.now);
+        }
         let Some(subscription) = self.model.confirm(party, filter) else { return };
         let (qos, since) = (subscription.qos, subscription.since);
         if qos == 0 {
@@ -448,6 +451,9 @@ impl Ledger {
         }
         if !has_inbox {
             return;
+        }
+        if is_persistent && self.wills.watcher == Some(party) {
+            self.wills.watched(now);
         }
         self.model.begin(party, is_persistent);
         if !is_persistent {

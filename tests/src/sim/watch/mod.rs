@@ -100,8 +100,12 @@ pub(crate) struct Watch {
     state: State,
     /// The turn since which it is in that state.
     since: u64,
+    /// The turn in which its last CONNECT was answered.
+    connected_in: u64,
     /// A crash has left open in which state it is, and where.
     is_unsure: bool,
+    /// A crash may have undone its last CONNECT, and the gateway has it where it was before.
+    may_be_elsewhere: bool,
     place: Place,
     keep_alive_s: u16,
     sleep_s: u16,
@@ -178,8 +182,11 @@ impl Watch {
         }
         self.exchange = self.exchange.filter(|it| it.turns[0] <= safe_turn);
         // That it does not know an id may be forgotten.
-        // So may be that it connected again, and had to be told all ids anew.
-        for id in self.ids.iter_mut().filter(|it| is_fresh || it.refused_in > safe_turn) {
+        // So may be that it connected again, and had to be told all ids anew, whatever it has
+        // asked for since.
+        self.may_be_elsewhere |= self.connected_in > safe_turn;
+        let is_new = is_fresh || self.may_be_elsewhere;
+        for id in self.ids.iter_mut().filter(|it| is_new || it.refused_in > safe_turn) {
             id.is_told = true;
         }
         self.owed = 0;

@@ -86,7 +86,8 @@ impl Watch {
         let connect = *connect;
         self.is_untouched = true;
         self.set_state(State::Active, cx);
-        self.is_unsure = false;
+        self.connected_in = cx.ledger.turn;
+        (self.is_unsure, self.may_be_elsewhere) = (false, false);
         self.place = cx.place;
         self.keep_alive_s = connect.keep_alive_s;
         self.is_clean = connect.flags & wire::CLEAN != 0;
@@ -114,8 +115,8 @@ impl Watch {
     fn say_disconnect(&mut self, cx: &mut Cx<'_>) {
         if self.owed > 0 {
             self.owed -= 1;
-            // It is known to sleep.
-            self.is_unsure = false;
+            // It is known to sleep, unless that is what a stranger is told.
+            self.is_unsure &= self.may_be_elsewhere;
             return;
         }
         // After a crash the session may still be at the address that it had before.

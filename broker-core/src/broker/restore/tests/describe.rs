@@ -45,8 +45,10 @@ fn describe_session(
     let id = &session.client_id;
     let gone = if session.link.is_some() { broker.now.unix } else { session.gone_since };
     let limits = session.queue.limits();
-    let (dialect, expiry, last) = (session.dialect, session.expiry_s, session.window.last_id());
-    lines.push(format!("{id} {dialect} {expiry} {gone:?} {limits:?} #{last}"));
+    let (dialect, expiry) = (session.dialect, session.expiry_s);
+    // In MQTT-SN identifiers are left out behind a crash.
+    let last = (!dialect.is_sn()).then(|| session.window.last_id());
+    lines.push(format!("{id} {dialect} {expiry} {gone:?} {limits:?} #{last:?}"));
     for (node, _) in &session.subscriptions {
         let subscriber = broker.trie.get(*node, key).expect("held on both sides");
         let (filter, options) = (broker.trie.filter(*node), subscriber.options);
