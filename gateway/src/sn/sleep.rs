@@ -115,8 +115,8 @@ impl SnGateway {
         };
         self.stats.visits += 1;
         self.set_state(key, State::Awake { duration_s });
-        // In a visit the repetitions supervise the client (10.14). Where nothing is repeated, as while
-        // somebody connects from its address, its silence does, when they would have been used up.
+        // In a visit the repetitions supervise the client (10.14). Where nothing is repeated, as
+        // while somebody connects from its address, its silence does, when they would be used up.
         let Retry { after, times } = self.settings.awake_retry;
         let silence = with_tolerance(duration_s) + after * (u32::from(times) + 2);
         let peer = self.peer(key);

@@ -78,7 +78,7 @@ fn nodes_behind_a_forwarder_are_bounded() {
     farm.play(F, "> 05 FE 00 'N3' 0A 04 04 01 00 3C 'dev3'\n< 05 FE 00 'N3' 03 05 00");
 }
 
-/// What counts against the limit of memory: clients, what they wait for, nodes, what waits to leave.
+/// What counts against the limit of memory: clients, unfinished CONNECTs, nodes, names.
 #[test]
 fn everything_that_is_kept_counts_as_memory() {
     let mut farm = Farm::new();
