@@ -70,5 +70,7 @@ fn packets_that_never_end_take_no_more_than_their_share() {
     eprintln!("endless packets: {closed} closed");
     drop(crowd);
     attack.sys.wait_for("connections/socket/count", |count| count < 10);
-    attack.end(64 + 32);
+    // The limit, and the holes that buffers leave in the heap of the C library as they grow: some
+    // 30 to 50 MiB.
+    attack.end(64 + 64);
 }
