@@ -103,7 +103,8 @@ fn retained_messages_that_are_deleted_give_their_memory_back() {
         grown.push(attack.growth());
     }
     eprintln!("retained churn: grew {grown:?}");
-    assert!(grown[grown.len() - 1] <= grown[0] + (4 << 20), "{grown:?}");
+    // What the store has in hand at the moment: a file of 4 MiB that it gives up, and a batch.
+    assert!(grown[grown.len() - 1] <= grown[0] + (8 << 20), "{grown:?}");
     attack.end(if count == 20_000 { 24 } else { 96 });
 }
 
