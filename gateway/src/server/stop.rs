@@ -1,13 +1,18 @@
 //! Signals, and the end.
 //!
 //! SIGTERM and SIGINT: nothing new is taken, clients that listen are told, what waits is written,
-//! and the process ends with status 0. A second signal ends it at once.
+//! and the process ends with status 0. A second signal ends it at once, even while it waits for a
+//! disk that hangs.
 
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use broker_core::reason::ReasonCode;
 use broker_core::time::{Instant, Now};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 use tracing::{info, warn};
 
 use super::Server;
@@ -35,6 +40,18 @@ pub(super) enum Phase {
     Stopped,
 }
 
+/// A switch that makes a second signal end the process when the loop sees none any more.
+///
+/// # Errors
+/// The machine refuses.
+pub(super) fn register_last_signal() -> io::Result<Arc<AtomicBool>> {
+    let is_armed = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        flag::register_conditional_shutdown(signal, EXIT_AT_ONCE, Arc::clone(&is_armed))?;
+    }
+    Ok(is_armed)
+}
+
 impl Server {
     pub(super) fn handle_signals(&mut self) {
         for signal in self.signals.pending() {
@@ -56,6 +73,12 @@ impl Server {
             Phase::Asked => Some(Instant::default()),
             Phase::Serving | Phase::Stopped => None,
         }
+    }
+
+    /// Whether clients were told of the end. Nobody is missed from then on, and nothing comes due:
+    /// sessions and wills stay as they are.
+    pub(super) fn is_draining(&self) -> bool {
+        matches!(self.phase, Phase::Draining(_))
     }
 
     /// Does what is to be done next if the end was asked for.
@@ -81,6 +104,8 @@ impl Server {
                 if is_done || now.mono >= until {
                     info!("stopped");
                     self.phase = Phase::Stopped;
+                    // The disk may take its time.
+                    self.last_signal.store(true, Ordering::Relaxed);
                 }
             }
         }
