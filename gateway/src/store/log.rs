@@ -13,6 +13,7 @@ use broker_core::journal::{OP_HEAD, Op, Ops, RecordKey};
 use super::disk::Disk;
 use super::frame::{self, FILE_HEAD, FRAME_HEAD};
 use super::index::{Index, Place};
+use super::reserve::{self, RESERVE_BYTES};
 
 /// Octets of a file that one step of the compaction reads: a few milliseconds of a slow disk.
 const COMPACTION_STEP: usize = 1 << 20;
@@ -42,11 +43,13 @@ pub struct LogConfig {
     pub file_bytes: u64,
     /// A log is not compacted for less than this to win.
     pub slack_bytes: u64,
+    /// What is held for the time when the disk is full; 0: nothing.
+    pub reserve_bytes: usize,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { file_bytes: 16 << 20, slack_bytes: 32 << 20 }
+        Self { file_bytes: 16 << 20, slack_bytes: 32 << 20, reserve_bytes: RESERVE_BYTES }
     }
 }
 
@@ -117,6 +120,14 @@ impl<D: Disk> Log<D> {
 
     pub(super) const fn disk(&mut self) -> &mut D {
         &mut self.disk
+    }
+
+    /// Holds the room that is kept for the time when the disk is full, unless it is held already.
+    ///
+    /// # Errors
+    /// The disk's; nothing is held then.
+    pub fn take_reserve(&mut self) -> io::Result<()> {
+        reserve::take(&mut self.disk, self.config.reserve_bytes)
     }
 
     /// Adds a file that is there.

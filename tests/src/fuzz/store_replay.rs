@@ -26,7 +26,7 @@ pub const OCTETS: Target =
     Target { name: "store_octets", dictionary: "store", bytes_max: 512, run: octets };
 
 /// Small files, and compaction as soon as it pays.
-const SMALL: LogConfig = LogConfig { file_bytes: 300, slack_bytes: 100 };
+const SMALL: LogConfig = LogConfig { file_bytes: 300, slack_bytes: 100, reserve_bytes: 0 };
 
 type Records = BTreeMap<u64, Vec<u8>>;
 

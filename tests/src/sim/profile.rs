@@ -301,7 +301,7 @@ fn with_disk(setup: Setup, rng: &mut Rng) -> Setup {
     let slack_bytes = file_bytes / 2 * rng.u64(1..8);
     let slow = [1, 20, 400][rng.usize(..3)];
     let drive = Drive {
-        log: LogConfig { file_bytes, slack_bytes },
+        log: LogConfig { file_bytes, slack_bytes, reserve_bytes: 0 },
         sync_ms: [rng.u64(0..=slow / 4), slow],
     };
     Setup {
