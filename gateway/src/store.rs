@@ -9,6 +9,7 @@
 //! | `disk` | the few operations on files that are needed |
 //! | `frame` | octets of the files |
 //! | `index` | where the records stand that live |
+//! | `floor` | where the log begins, and how far it has to go |
 //! | `log` | appending, syncing, compaction |
 //! | `open` | from files to a log; what is torn, what is damaged |
 //! | `data_dir` | the folder: locked, opened, set aside if damaged |
@@ -23,6 +24,7 @@
 mod backlog;
 mod data_dir;
 pub mod disk;
+mod floor;
 mod frame;
 mod index;
 mod log;

@@ -3,6 +3,7 @@
 //! ```text
 //! lock                       held by the process that uses the folder
 //! store/0000000001.log …     the log
+//! store/0000000007.floor     where it begins
 //! store/reserve              room for the time when the disk is full
 //! store.damaged-20261122T101500Z/   one that could not be read, as it was found
 //! ```
@@ -109,7 +110,7 @@ impl DataDir {
                 self.hold_reserve(&mut log)?;
                 return Ok((log, Opened::Good(found)));
             }
-            Err(error @ OpenError::Damaged { .. }) => error,
+            Err(error @ (OpenError::Damaged { .. } | OpenError::Missing { .. })) => error,
             Err(error) => return Err(DataDirError::Store(store, error)),
         };
         let failed = |error| DataDirError::Io(store.clone(), error);

@@ -11,6 +11,7 @@ use std::io;
 use broker_core::journal::{OP_HEAD, Op, Ops, RecordKey};
 
 use super::disk::Disk;
+use super::floor::Floor;
 use super::frame::{self, FILE_HEAD, FRAME_HEAD};
 use super::index::{Index, Place};
 use super::reserve::{self, RESERVE_BYTES};
@@ -75,11 +76,12 @@ pub struct Log<D> {
     compaction: Option<Compaction>,
     /// A file that was given up; it is deleted when what was copied from it is safe.
     emptied: Option<u32>,
+    floor: Floor,
     frame: Vec<u8>,
 }
 
 impl<D: Disk> Log<D> {
-    pub(super) fn new(disk: D, config: LogConfig) -> Self {
+    pub(super) fn new(disk: D, config: LogConfig, floor: Floor) -> Self {
         Self {
             disk,
             config,
@@ -94,6 +96,7 @@ impl<D: Disk> Log<D> {
             is_broken: false,
             compaction: None,
             emptied: None,
+            floor,
             frame: Vec::new(),
         }
     }
@@ -157,9 +160,14 @@ impl<D: Disk> Log<D> {
         }
     }
 
-    /// The name of the file that is appended to.
-    pub(super) fn last_file_name(&self) -> Option<String> {
-        self.files.last_key_value().map(|(file, _)| name(*file))
+    /// The name of the file that is appended to, and how long it is.
+    pub(super) fn end(&self) -> Option<(String, u64)> {
+        self.files.last_key_value().map(|(file, state)| (name(*file), state.len))
+    }
+
+    /// Whether it goes as far as it has to.
+    pub(super) const fn is_long_enough(&self) -> bool {
+        self.number >= self.floor.number
     }
 
     /// Everything that was added is safe.
@@ -432,6 +440,7 @@ impl<D: Disk> Log<D> {
     /// Deletes the file whose living records have been copied and are safe.
     fn delete_emptied(&mut self) -> io::Result<()> {
         let Some(file) = self.emptied else { return Ok(()) };
+        self.floor.raise(&mut self.disk, file, self.synced)?;
         if let Err(error) = self.disk.remove(&name(file))
             // It went with an attempt that failed later.
             && error.kind() != io::ErrorKind::NotFound
@@ -454,6 +463,11 @@ pub(super) fn name(file: u32) -> String {
 
 /// The number of a file of the log, if the name is one.
 pub(super) fn number(name: &str) -> Option<u32> {
-    let digits = name.strip_suffix(".log").filter(|digits| digits.len() == 10)?;
+    numbered(name, ".log")
+}
+
+/// The number before a suffix.
+pub(super) fn numbered(name: &str, suffix: &str) -> Option<u32> {
+    let digits = name.strip_suffix(suffix).filter(|digits| digits.len() == 10)?;
     digits.bytes().all(|octet| octet.is_ascii_digit()).then(|| digits.parse().ok())?
 }
