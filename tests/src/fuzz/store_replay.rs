@@ -277,7 +277,7 @@ fn journal(octets: &[u8]) -> Vec<u8> {
 }
 
 /// The checksum of the format, by its definition.
-fn crc32(octets: &[u8]) -> u32 {
+pub(crate) fn crc32(octets: &[u8]) -> u32 {
     !octets.iter().fold(u32::MAX, |crc, octet| {
         (0..8).fold(crc ^ u32::from(*octet), |crc, _| {
             if crc & 1 == 0 { crc >> 1 } else { crc >> 1 ^ 0xEDB8_8320 }
