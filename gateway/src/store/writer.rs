@@ -110,6 +110,8 @@ enum State {
 #[derive(Debug)]
 struct Outage {
     backlog: Backlog,
+    /// Octets before it that are in the log, and no sync has seen them.
+    written: usize,
     /// The number up to which it goes.
     upto: Lsn,
     pause: Duration,
@@ -122,6 +124,23 @@ struct Outage {
     is_told: bool,
     /// There was no room at some time since it began.
     is_short: bool,
+}
+
+impl Outage {
+    /// One that begins now, when so many octets are in the log that no sync has seen.
+    fn new(upto: Lsn, written: usize, now: Instant) -> Self {
+        Self {
+            backlog: Backlog::default(),
+            written,
+            upto,
+            pause: RETRY_FIRST,
+            until: now + RETRY_FIRST,
+            is_due: false,
+            is_last: false,
+            is_told: false,
+            is_short: false,
+        }
+    }
 }
 
 /// Makes changes safe; see the [module](self).
@@ -198,8 +217,9 @@ impl<D: Disk> Writer<D> {
         while let Taken::Batch(batch) = next {
             upto = batch.upto;
             if let Err(error) = self.log.append(&batch.changes) {
-                self.tell_written(bytes);
-                return self.begin_outage(&error, upto, &batch.changes, outside);
+                let mut outage = Outage::new(upto, bytes, outside.now());
+                self.collect(&mut outage.backlog, &batch.changes);
+                return self.begin_outage(outage, &error, outside);
             }
             bytes += batch.changes.len();
             outside.give_back(batch.changes);
@@ -210,14 +230,15 @@ impl<D: Disk> Writer<D> {
 
     /// Syncs what was appended.
     fn make_safe(&mut self, upto: Lsn, bytes: usize, outside: &mut impl Outside) -> State {
-        let synced = self.sync(outside);
-        self.tell_written(bytes);
-        match synced {
+        match self.sync(outside) {
             Ok(()) => {
+                self.tell_written(bytes);
                 self.tell_committed(upto, outside);
                 State::Told
             }
-            Err(error) => self.begin_outage(&error, upto, &[], outside),
+            Err(error) => {
+                self.begin_outage(Outage::new(upto, bytes, outside.now()), &error, outside)
+            }
         }
     }
 
@@ -262,28 +283,16 @@ impl<D: Disk> Writer<D> {
         State::Ended
     }
 
-    /// The disk has failed: what comes is collected, behind `changes`, until it works again. All
-    /// that is written then as one frame, before any of it is told to be safe.
+    /// The disk has failed: what comes is collected until it works again. All that is written then
+    /// as one frame, before any of it is told to be safe.
     fn begin_outage(
         &mut self,
+        mut outage: Outage,
         error: &io::Error,
-        upto: Lsn,
-        changes: &[u8],
         outside: &mut impl Outside,
     ) -> State {
-        let mut outage = Box::new(Outage {
-            backlog: Backlog::default(),
-            upto,
-            pause: RETRY_FIRST,
-            until: outside.now() + RETRY_FIRST,
-            is_due: false,
-            is_last: false,
-            is_told: false,
-            is_short: false,
-        });
-        self.collect(&mut outage.backlog, changes);
         self.refused(&mut outage, error, outside);
-        State::Outage(outage)
+        State::Outage(Box::new(outage))
     }
 
     /// Takes what comes until it is time to try again.
@@ -310,9 +319,9 @@ impl<D: Disk> Writer<D> {
 
     fn try_again(&mut self, mut outage: Box<Outage>, outside: &mut impl Outside) -> State {
         let written = if outage.is_short {
-            self.write_in_need(&mut outage.backlog, outage.upto, outside)
+            self.write_in_need(&mut outage, outside)
         } else {
-            self.write(&mut outage.backlog, outage.upto, outside)
+            self.write(&mut outage, outside)
         };
         match written {
             Ok(()) => {
@@ -365,14 +374,10 @@ impl<D: Disk> Writer<D> {
 
     /// Makes everything safe, first what the log has already: as long as that does not succeed it
     /// gets no more.
-    fn write(
-        &mut self,
-        backlog: &mut Backlog,
-        upto: Lsn,
-        outside: &mut impl Outside,
-    ) -> io::Result<()> {
+    fn write(&mut self, outage: &mut Outage, outside: &mut impl Outside) -> io::Result<()> {
         self.sync(outside)?;
-        let changes = backlog.changes();
+        self.tell_written(core::mem::take(&mut outage.written));
+        let changes = outage.backlog.changes();
         if !changes.is_empty() {
             for piece in backlog::pieces(changes, FRAME_BYTES_MAX) {
                 self.log.append(piece)?;
@@ -380,37 +385,32 @@ impl<D: Disk> Writer<D> {
             self.status.changed_bytes.fetch_add(changes.len() as u64, Ordering::Relaxed);
             self.sync(outside)?;
         }
-        *backlog = Backlog::default();
-        self.count(backlog);
-        self.tell_committed(upto, outside);
+        outage.backlog = Backlog::default();
+        self.count(&outage.backlog);
+        self.tell_committed(outage.upto, outside);
         Ok(())
     }
 
     /// The same after the disk was full. All is well when there is room for the reserve, and then
     /// for all that waits. Until then the reserve is there for what makes the store smaller.
-    fn write_in_need(
-        &mut self,
-        backlog: &mut Backlog,
-        upto: Lsn,
-        outside: &mut impl Outside,
-    ) -> io::Result<()> {
+    fn write_in_need(&mut self, outage: &mut Outage, outside: &mut impl Outside) -> io::Result<()> {
         let held = self.log.take_reserve();
-        let written = held.and_then(|()| self.write(backlog, upto, outside));
+        let written = held.and_then(|()| self.write(outage, outside));
         let Err(error) = written else { return Ok(()) };
-        let is_gain = backlog.is_gain(|key| self.log.record_bytes(key));
+        let is_gain = outage.backlog.is_gain(|key| self.log.record_bytes(key));
         if !is_full(&error) || !is_gain && !self.log.can_shrink() {
             return Err(error);
         }
         reserve::release(self.log.disk())?;
         if is_gain {
-            self.write(backlog, upto, outside)?;
+            self.write(outage, outside)?;
         }
         while self.log.make_room()? {}
         self.log.take_reserve()?;
-        self.write(backlog, upto, outside)
+        self.write(outage, outside)
     }
 
-    /// So many octets of changes are in the log.
+    /// So many octets of changes are safe.
     fn tell_written(&self, bytes: usize) {
         self.status.changed_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.status.backlog_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
