@@ -53,6 +53,12 @@ impl Floor {
         Ok(floor)
     }
 
+    /// Makes safe what a process has said that was killed before it had: files go for it from here
+    /// on.
+    pub(super) fn make_safe(&self, disk: &mut impl Disk) -> io::Result<()> {
+        if self.file == 0 { Ok(()) } else { disk.sync(&name(self.file)) }
+    }
+
     /// Says that files up to `file` go, and that frames up to `number` are safe.
     ///
     /// # Errors
@@ -62,7 +68,7 @@ impl Floor {
             // It was said, and the file came back: what it has was copied then.
             return Ok(());
         }
-        let name = format!("{file:010}{SUFFIX}");
+        let name = name(file);
         if let Err(error) = disk.create(&name)
             && error.kind() != io::ErrorKind::AlreadyExists
         {
@@ -83,6 +89,10 @@ impl Floor {
         }
         Ok(())
     }
+}
+
+fn name(file: u32) -> String {
+    format!("{file:010}{SUFFIX}")
 }
 
 fn write(file: u32, number: u64) -> Vec<u8> {

@@ -165,6 +165,16 @@ impl<D: Disk> Log<D> {
         self.files.last_key_value().map(|(file, state)| (name(*file), state.len))
     }
 
+    /// Makes everything safe that a process has left that was killed before it had.
+    pub(super) fn make_safe(&mut self) -> io::Result<()> {
+        if let Some((file, _)) = self.end() {
+            self.floor.make_safe(&mut self.disk)?;
+            self.disk.sync(&file)?;
+            self.disk.sync_dir()?;
+        }
+        Ok(())
+    }
+
     /// Whether it goes as far as it has to.
     pub(super) const fn is_long_enough(&self) -> bool {
         self.number >= self.floor.number

@@ -125,15 +125,12 @@ pub fn open<D: Disk>(disk: D, config: LogConfig) -> Result<(Log<D>, Found), Open
         log.disk().truncate(&name, end as u64)?;
         log.disk().sync(&name)?;
     }
-    if let Some((file, len)) = log.end() {
-        if !log.is_long_enough() {
-            return Err(OpenError::Damaged { name: file, offset: len });
-        }
-        // A process that was killed may have appended what no sync has seen, to a file that it had
-        // just made: it is served from here on, so it has to be safe.
-        log.disk().sync(&file)?;
-        log.disk().sync_dir()?;
+    if let Some((name, offset)) = log.end().filter(|_| !log.is_long_enough()) {
+        return Err(OpenError::Damaged { name, offset });
     }
+    // A process that was killed may have appended what no sync has seen, to a file that it had just
+    // made: it is served from here on, so it has to be safe.
+    log.make_safe()?;
     log.trust();
     Ok((log, found))
 }

@@ -40,8 +40,9 @@ struct Yard {
     is_closed: bool,
     /// The number up to which batches were taken.
     taken: Lsn,
-    /// Changes that come now are not taken whole.
+    /// Changes that come now are not taken whole, and octets of what was not.
     forgets: bool,
+    forgotten: u64,
     /// How often somebody was told that the disk fails, and when last.
     complaints: u64,
     complained_ms: Option<u64>,
@@ -56,8 +57,9 @@ impl Outside for Yard {
         self.taken = batch.upto;
         if self.forgets {
             let last = Ops::new(&batch.changes).filter_map(Result::ok).last();
-            let len = batch.changes.len() - last.map_or(0, |op| op.size());
-            batch.changes.truncate(len);
+            let size = last.map_or(0, |op| op.size());
+            batch.changes.truncate(batch.changes.len() - size);
+            self.forgotten += size as u64;
         }
         Taken::Batch(batch)
     }
@@ -126,6 +128,7 @@ impl Store {
                 is_closed: false,
                 taken: Lsn(0),
                 forgets: false,
+                forgotten: 0,
                 complaints: 0,
                 complained_ms: None,
                 complains_too_often: false,
@@ -297,7 +300,7 @@ impl Store {
     pub(crate) fn check(&mut self) -> Result<(), &'static str> {
         let (health, stats) = (self.status.health(), self.status.stats());
         let waiting: usize = self.yard.batches.iter().map(|batch| batch.changes.len()).sum();
-        let backlog_bytes = self.status.backlog_bytes();
+        let backlog_bytes = self.status.backlog_bytes() - self.yard.forgotten;
         let is_idle = self.writer.next() == Next::Batch && self.yard.batches.is_empty();
         let is_safe = self.committed() == self.submitted;
         let log = self.writer.log();
