@@ -7,7 +7,7 @@
 //! | `profile`, `kind`, `book` | what a world is made of, drawn from its seed |
 //! | `heap`, `net` | virtual time and the radio |
 //! | `hub` | the machine under test |
-//! | `store`, `disk` | what it keeps its state on |
+//! | `store`, `moments`, `harm` | what it keeps its state on, and every state that was |
 //! | `sensor`, `client`, `hostile` | virtual devices, on octets of their own |
 //! | `model`, `ledger`, `wills` | who has to get what, by linear search |
 //! | `watch`, `stream`, `strangers` | what may pass at the machine's door |
@@ -16,13 +16,14 @@
 
 mod book;
 mod client;
-mod disk;
+mod harm;
 mod heap;
 mod hostile;
 pub(crate) mod hub;
 mod kind;
 mod ledger;
 mod model;
+mod moments;
 mod net;
 mod plant;
 mod profile;

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use broker_core::journal::{Ops, RecordKey};
+use broker_core::journal::{OP_HEAD, Ops, RecordKey};
 use fastrand::Rng;
 
 use super::book::Book;
@@ -19,9 +19,13 @@ use super::wire::{
     DUP, MqttPublish, Octets, RETAIN, SnPublish, first_packet, frame, mqtt, packet, sn, split,
     string, u16_at,
 };
+use crate::fuzz::store_replay::crc32;
 
 /// Every so many of the datagrams concerned are tampered with.
 const EVERY: u32 = 5;
+
+/// Deleted records that are remembered.
+const BURIED_MAX: usize = 200;
 
 macro_rules! faults {
     ($($(#[doc = $doc:literal])* $name:ident,)*) => {
@@ -144,6 +148,18 @@ faults! {
     ForgetDeletions,
     /// A restart publishes wills although the end was in order.
     ForgetCleanEnd,
+    /// Answers leave while the disk refuses and nobody was to be told so.
+    AckWhileRefusing,
+    /// Answers that wait for nothing are said to be safe while what waits is not on the disk.
+    GateBeforeBacklog,
+    /// What waited for the disk is written but for some records.
+    ForgetBacklog,
+    /// The room for a full disk is not held again.
+    ForgetReserve,
+    /// A sync that failed is taken for done.
+    IgnoreSyncFailure,
+    /// A frame with the wrong checksum is taken for a good one.
+    AcceptDamage,
 }
 
 /// Records of the store.
@@ -464,9 +480,26 @@ pub(crate) fn spoil(fault: Fault, records: &mut Records, deleted: &Records, rng:
 pub(crate) fn bury(changes: &[u8], deleted: &mut Records) {
     let ops = Ops::new(changes).filter_map(Result::ok);
     let puts = ops.filter_map(|op| Some((op.key, op.value?.to_vec())));
-    for put in puts.filter(|(key, _)| key.table() == table::SUBSCRIPTION) {
+    for put in puts.filter(|(key, _)| key.table() < table::CLIENT) {
         deleted.retain(|(key, _)| *key != put.0);
         deleted.push(put);
+    }
+    deleted.drain(..deleted.len().saturating_sub(BURIED_MAX));
+}
+
+/// Puts the checksum of the frame right that has the octet at `at`, if that is one of its changes.
+pub(crate) fn seal(octets: &mut [u8], at: usize) {
+    let len_at = |octets: &[u8], from: usize| {
+        let len = octets.get(from + 4..from + 8)?;
+        Some(28 + u32::from_le_bytes([len[0], len[1], len[2], len[3]]) as usize)
+    };
+    let mut from = 40;
+    while let Some(len) = len_at(octets, from).filter(|len| from + len <= octets.len()) {
+        if (from + 28 + OP_HEAD..from + len).contains(&at) {
+            let covered = [&octets[from + 4..from + 8], &octets[from + 12..from + len]].concat();
+            octets[from + 8..from + 12].copy_from_slice(&crc32(&covered).to_le_bytes());
+        }
+        from += len;
     }
 }
 

@@ -11,6 +11,7 @@ use broker_core::share::ShareStrategies;
 use broker_core::topic::{TopicBuf, TopicName};
 use clap::ValueEnum;
 use fastrand::Rng;
+use mqtt_sn_gw::config::OnDiskFull;
 use mqtt_sn_gw::sn::{self, Rebind, Retry};
 use mqtt_sn_gw::store::LogConfig;
 
@@ -301,8 +302,9 @@ fn with_disk(setup: Setup, rng: &mut Rng) -> Setup {
     let slack_bytes = file_bytes / 2 * rng.u64(1..8);
     let slow = [1, 20, 400][rng.usize(..3)];
     let drive = Drive {
-        log: LogConfig { file_bytes, slack_bytes },
+        log: LogConfig { file_bytes, slack_bytes, reserve_bytes: [0, 4_000][rng.usize(..2)] },
         sync_ms: [rng.u64(0..=slow / 4), slow],
+        on_disk_full: [OnDiskFull::Refuse, OnDiskFull::Degrade][rng.usize(..2)],
     };
     Setup {
         broker: BrokerConfig { durability: Durability::Gated, ..setup.broker },

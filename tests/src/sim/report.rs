@@ -78,6 +78,9 @@ impl Report {
         sum.disk_refusals += more.disk_refusals;
         sum.syncs += more.syncs;
         sum.compactions += more.compactions;
+        sum.exposed += more.exposed;
+        sum.harms += more.harms;
+        sum.salvages += more.salvages;
         sum.clock_jumps += more.clock_jumps;
         sum.bad_datagrams += more.bad_datagrams;
         sum.bad_streams += more.bad_streams;
@@ -121,14 +124,15 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "crashes            {} kills, {} power losses, {} ends in order",
-            faults.kills, faults.power_losses, faults.stops
+            "crashes            {} kills, {} power losses, {} ends in order, {} undid answers",
+            faults.kills, faults.power_losses, faults.stops, faults.exposed
         )?;
         writeln!(
             f,
             "disk               {} failures, {} operations refused, {} syncs, {} files given up",
             faults.disk_failures, faults.disk_refusals, faults.syncs, faults.compactions
         )?;
+        writeln!(f, "harmed disks       {}, {} salvaged", faults.harms, faults.salvages)?;
         writeln!(
             f,
             "publications       {} heard, {} accepted, {} delivered, {} retained, {} wills",

@@ -47,6 +47,7 @@ impl World {
         for (holds, what) in checks {
             self.ledger.check(0, holds, what);
         }
+        self.look_at_store();
         if self.is_small {
             self.hub.sn.check_invariants();
         }

@@ -68,10 +68,12 @@ impl World {
     }
 
     fn stream_ended(&mut self, conn: Conn) {
-        let Self { wires, streams, ledger, book, conns, .. } = self;
+        let Self { wires, streams, ledger, book, .. } = self;
         let Some(index) = wires.get(&conn).and_then(|wire| wire.client) else { return };
-        // Another connection of the client may have the session already.
-        if conns[index as usize].is_none_or(|current| current == conn) {
+        // Another connection of the client may have the session already, also one that the client
+        // has given up and the machine has not.
+        let mut later = wires.range(conn + 1..);
+        if !later.any(|(_, wire)| wire.client == Some(index)) {
             streams[index as usize].ended(book.sensors + index, ledger);
         }
     }

@@ -116,6 +116,10 @@ pub(crate) struct Faults {
     pub(crate) disk_refusals: u64,
     pub(crate) syncs: u64,
     pub(crate) compactions: u64,
+    /// Crashes that undid what was answered, copies of disks that were harmed, those salvaged.
+    pub(crate) exposed: u64,
+    pub(crate) harms: u64,
+    pub(crate) salvages: u64,
     pub(crate) clock_jumps: u64,
     pub(crate) bad_datagrams: u64,
     pub(crate) bad_streams: u64,
@@ -161,6 +165,9 @@ pub(crate) struct World {
     /// How the machine is about to end.
     doom: Option<Doom>,
     is_down: bool,
+    /// Nothing is wrong with the disk since then.
+    disk_well_since: Option<u64>,
+    booted_at: u64,
     /// What the machine and its disk went through last.
     history: VecDeque<(u64, String)>,
     /// When the turns were that are not known to be safe, and the last one that is.
@@ -214,6 +221,8 @@ impl World {
             faults: Faults::default(),
             doom: None,
             is_down: false,
+            disk_well_since: Some(0),
+            booted_at: 0,
             history: VecDeque::new(),
             turned_at: VecDeque::new(),
             before: Done::default(),
@@ -322,7 +331,7 @@ impl World {
             Event::Calm => self.calm_down(),
             Event::DiskWorks => {
                 self.note("the disk works".to_owned());
-                self.hub.disk.set_failure(None);
+                self.mend_disk();
             }
             Event::Boot => self.boot(),
         }

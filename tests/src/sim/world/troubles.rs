@@ -1,9 +1,13 @@
 //! What goes wrong in a world besides its radio.
 
+use std::io;
+
+use fastrand::Rng;
+use mqtt_sn_gw::store::testing::{Death, Failure};
+
 use super::crash::Doom;
 use super::{Event, World};
 use crate::sim::client::Client;
-use crate::sim::disk::{Death, Failure};
 use crate::sim::net::Way;
 use crate::sim::profile::Rates;
 use crate::sim::sensor::{Phase, Sensor};
@@ -33,8 +37,33 @@ pub(crate) enum Trouble {
     Crash(Doom),
     /// The machine is asked to end, and begins again.
     Stop { down_ms: u64 },
-    /// The disk refuses.
-    Disk { failure: Failure, for_ms: u64 },
+    /// The disk does not do what it should.
+    Disk { trouble: DiskTrouble, for_ms: u64 },
+}
+
+/// What is wrong with a disk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum DiskTrouble {
+    /// Operations fail.
+    Fails(Failure),
+    /// So many octets fit on it besides what is there.
+    Fills { room: usize },
+    /// No sync comes to its end.
+    Hangs,
+}
+
+impl DiskTrouble {
+    fn draw(rng: &mut Rng) -> Self {
+        let share = if rng.bool() { 1.0 } else { rng.f64() };
+        let fails = |kind, share| Self::Fails(Failure { kind, share });
+        match rng.u32(..7) {
+            0 => fails(io::ErrorKind::StorageFull, share),
+            1 | 2 => fails(io::ErrorKind::Other, share),
+            3 => fails(io::ErrorKind::ReadOnlyFilesystem, 1.0),
+            4 | 5 => Self::Fills { room: rng.usize(..3_000) },
+            _ => Self::Hangs,
+        }
+    }
 }
 
 impl World {
@@ -90,11 +119,7 @@ impl World {
             8 => Trouble::Storm { for_ms: for_ms / 4 },
             9 => Trouble::Crash(Doom::draw(rng)),
             10 => Trouble::Stop { down_ms: rng.u64(0..5_000) },
-            _ => {
-                let share = if rng.bool() { 1.0 } else { rng.f64() };
-                let failure = Failure { is_full: rng.bool(), share };
-                Trouble::Disk { failure, for_ms: rng.u64(50..20_000) }
-            }
+            _ => Trouble::Disk { trouble: DiskTrouble::draw(rng), for_ms: rng.u64(50..20_000) },
         }
     }
 
@@ -132,10 +157,15 @@ impl World {
             }
             Trouble::Crash(doom) => self.foredoom(doom),
             Trouble::Stop { down_ms } => self.stop(down_ms),
-            Trouble::Disk { failure, for_ms } => {
+            Trouble::Disk { trouble, for_ms } => {
                 self.faults.disk_failures += 1;
-                self.note(format!("{failure:?}"));
-                self.hub.disk.set_failure(Some(failure));
+                self.note(format!("{trouble:?} for {for_ms} ms"));
+                self.disk_well_since = None;
+                match trouble {
+                    DiskTrouble::Fails(failure) => self.hub.disk.set_failure(Some(failure)),
+                    DiskTrouble::Fills { room } => self.hub.disk.set_room(Some(room)),
+                    DiskTrouble::Hangs => self.hub.hang(self.now + for_ms),
+                }
                 self.heap.plan(self.now + for_ms, Event::DiskWorks);
             }
         }
