@@ -6,6 +6,7 @@
 use std::fmt::{self, Write};
 
 use super::kind::{Kind, TopicForm};
+use super::will_parts;
 
 /// Sensors come first, MQTT clients after them.
 pub(crate) type Party = u32;
@@ -99,10 +100,13 @@ impl Book {
         Manner { qos, retain: matches!(topic, ClientTopic::Own(_)), class }
     }
 
-    /// The QoS of a will.
+    /// The QoS of a will; the lower one if an update may have changed it.
     pub(crate) fn will_qos(&self, will: Publication) -> u8 {
         if self.is_sensor(will.party) {
-            return self.kind(will.party).will.map_or(0, |(qos, _)| qos);
+            let kind = self.kind(will.party);
+            let first = kind.will.unwrap_or_default();
+            let (second, _) = will_parts::manner(first, will_parts::SECOND);
+            return if kind.changes_will { first.0.min(second) } else { first.0 };
         }
         1
     }

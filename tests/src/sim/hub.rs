@@ -343,8 +343,9 @@ impl Hub {
         if !changes.is_empty() {
             unsafe_turns.push_back((*turns, upto));
         }
-        if self.fault == Some(Fault::ForgetDeletions) {
-            plant::bury(&changes, &mut self.deleted);
+        let buries = [Fault::ForgetDeletions, Fault::ForgetWillChanges];
+        if let Some(fault) = self.fault.filter(|fault| buries.contains(fault)) {
+            plant::bury(fault, &changes, &mut self.deleted);
         }
         store.submit(upto, changes);
     }

@@ -55,6 +55,8 @@ pub(crate) struct Kind {
     pub(crate) clean: bool,
     /// QoS and retain flag.
     pub(crate) will: Option<(u8, bool)>,
+    /// Changes or deletes its will now and then.
+    pub(crate) changes_will: bool,
     /// Sleeps so long between two visits; 0: it does not sleep.
     pub(crate) sleep_s: u16,
     /// Stays awake so long after it has connected.
@@ -99,6 +101,7 @@ impl Kind {
         let topic = if taste.is_plain { TopicForm::Name } else { topic };
         let is_own = topic == TopicForm::Name && qos > 0;
         let retry_ms = rng.u64(2_000..=12_000);
+        let will = chance(rng, taste.wills).then(|| (rng.u8(0..3), rng.bool()));
         Self {
             qos,
             topic,
@@ -108,7 +111,8 @@ impl Kind {
             padding_max: if chance(rng, 20) { rng.usize(0..300) } else { rng.usize(0..20) },
             keep_alive_s: rng.u16(20..=120),
             clean: chance(rng, taste.clean),
-            will: chance(rng, taste.wills).then(|| (rng.u8(0..3), rng.bool())),
+            will,
+            changes_will: will.is_some() && qos < 3 && chance(rng, 50),
             sleep_s: if sleeps { rng.u16(10..=90) } else { 0 },
             awake_ms: rng.u64(0..=10_000),
             retry_ms,
@@ -131,6 +135,7 @@ impl Kind {
             keep_alive_s: 300,
             clean: false,
             will: None,
+            changes_will: false,
             sleep_s: 0,
             awake_ms: 0,
             retry_ms: 10_000,

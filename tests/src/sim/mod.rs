@@ -9,14 +9,16 @@
 //! | `hub` | the machine under test |
 //! | `store`, `disk` | what it keeps its state on |
 //! | `sensor`, `client`, `hostile` | virtual devices, on octets of their own |
-//! | `model`, `ledger`, `wills` | who has to get what, by linear search |
+//! | `model`, `ledger`, `wills`, `will_parts` | who has to get what, by linear search |
 //! | `watch`, `stream`, `strangers` | what may pass at the machine's door |
 //! | `plant` | deliberate faults that the checks have to find |
+//! | `features` | counts of what the worlds are meant to contain |
 //! | `world`, `report` | all of it together |
 
 mod book;
 mod client;
 mod disk;
+mod features;
 mod heap;
 mod hostile;
 pub(crate) mod hub;
@@ -32,10 +34,12 @@ mod store;
 mod strangers;
 mod stream;
 mod watch;
+mod will_parts;
 mod wills;
 pub(crate) mod wire;
 mod world;
 
+pub use features::Feature;
 pub use plant::Fault;
 pub use profile::Profile;
 pub use report::Report;

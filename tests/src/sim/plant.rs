@@ -114,6 +114,16 @@ faults! {
     CutPayload,
     /// DUP at the first sending of QoS 0.
     DupAtQos0,
+    /// WILLMSGUPD is answered and not done.
+    ForgetWillMessage,
+    /// WILLTOPICUPD is answered and not done, if it has a topic.
+    ForgetWillTopic,
+    /// The empty WILLTOPICUPD is answered and not done.
+    KeepDeletedWill,
+    /// WILLTOPICUPD changes the topic and not the QoS.
+    KeepWillQos,
+    /// WILLMSGRESP never comes.
+    LoseWillResp,
     /// A repeated PUBLISH on a stream has no DUP.
     ForgetDupOnStream,
     /// Answers leave before their changes are written.
@@ -130,6 +140,8 @@ faults! {
     ForgetSent,
     /// A restart forgets wills.
     ForgetWills,
+    /// A restart brings back wills as they were before.
+    ForgetWillChanges,
     /// A restart forgets topic ids.
     ForgetTopicIds,
     /// A restart forgets some subscriptions.
@@ -210,6 +222,19 @@ impl Plant {
                 let name = [body[3], body[4]];
                 frame(sn::SUBACK, &[&[body[0] & 0x60], &name, &body[1..3], &[0]])
             }
+            (Fault::ForgetWillMessage, None) if kind == sn::WILLMSGUPD => {
+                frame(sn::WILLMSGRESP, &[&[0]])
+            }
+            (Fault::ForgetWillTopic, None) if kind == sn::WILLTOPICUPD && !body.is_empty() => {
+                frame(sn::WILLTOPICRESP, &[&[0]])
+            }
+            (Fault::KeepDeletedWill, None) if kind == sn::WILLTOPICUPD && body.is_empty() => {
+                frame(sn::WILLTOPICRESP, &[&[0]])
+            }
+            (Fault::KeepWillQos, None) if kind == sn::WILLTOPICUPD && !body.is_empty() => {
+                let octets = Some(frame(kind, &[&[0], &body[1..]]));
+                return Up::Instead { octets, answers: Vec::new() };
+            }
             _ => return Up::Pass,
         };
         let is_seldom = matches!(fault, Fault::AckAndForget | Fault::RecAndForget);
@@ -285,6 +310,7 @@ impl Plant {
             Fault::LosePubcomp => kind == sn::PUBCOMP,
             Fault::LosePubrel => kind == sn::PUBREL,
             Fault::LoseSuback => kind == sn::SUBACK,
+            Fault::LoseWillResp => kind == sn::WILLMSGRESP,
             Fault::LoseConnack => kind == sn::CONNACK && sensor.is_multiple_of(8),
             Fault::SkipRegister => kind == sn::REGISTER,
             _ => false,
@@ -448,6 +474,13 @@ pub(crate) fn spoil(fault: Fault, records: &mut Records, deleted: &Records, rng:
                 value[5..7].fill(0);
             }
         }
+        Fault::ForgetWillChanges => {
+            for (key, value) in records.iter_mut().filter(|(key, _)| key.table() == table::WILL) {
+                if let Some((_, before)) = deleted.iter().find(|(there, _)| there == key) {
+                    value.clone_from(before);
+                }
+            }
+        }
         Fault::ForgetDeletions => {
             for (key, value) in deleted {
                 if !records.iter().any(|(there, _)| there == key) {
@@ -460,10 +493,19 @@ pub(crate) fn spoil(fault: Fault, records: &mut Records, deleted: &Records, rng:
     }
 }
 
-/// Notes the latest records that were put, so that some are there when they have been deleted.
-pub(crate) fn bury(changes: &[u8], deleted: &mut Records) {
+/// Notes what some records were before, for faults that bring them back: subscriptions as they were
+/// put last, and wills as they were put first.
+pub(crate) fn bury(fault: Fault, changes: &[u8], deleted: &mut Records) {
     let ops = Ops::new(changes).filter_map(Result::ok);
     let puts = ops.filter_map(|op| Some((op.key, op.value?.to_vec())));
+    if fault == Fault::ForgetWillChanges {
+        for put in puts.filter(|(key, _)| key.table() == table::WILL) {
+            if !deleted.iter().any(|(key, _)| *key == put.0) {
+                deleted.push(put);
+            }
+        }
+        return;
+    }
     for put in puts.filter(|(key, _)| key.table() == table::SUBSCRIPTION) {
         deleted.retain(|(key, _)| *key != put.0);
         deleted.push(put);

@@ -9,6 +9,7 @@
 
 mod ears;
 mod receive;
+mod will;
 
 use std::net::SocketAddr;
 
@@ -17,7 +18,10 @@ use fastrand::Rng;
 use super::book::{self, Book, Publication, WILL_NUMBER};
 use super::kind::{Kind, TopicForm};
 use super::ledger::Ledger;
+use super::will_parts::{self, Change};
 use super::wire::{self, Octets, frame, sn};
+
+use will::WILL_MS;
 
 pub(crate) use ears::Ears;
 
@@ -90,6 +94,7 @@ pub(crate) enum Ask {
     Release,
     Subscribe(u8),
     Unsubscribe(u8),
+    ChangeWill(Change),
     Ping,
     Visit,
     Sleep,
@@ -131,7 +136,10 @@ pub(crate) struct Sensor {
     publish_at: u64,
     awake_until: u64,
     spoke_at: u64,
-    handshakes: u32,
+    /// Messages that its will has had.
+    wills: u32,
+    /// When it changes its will.
+    will_at: u64,
     pub(crate) ears: Option<Box<Ears>>,
 }
 
@@ -153,7 +161,8 @@ impl Sensor {
             publish_at: begins_at,
             awake_until: 0,
             spoke_at: begins_at,
-            handshakes: 0,
+            wills: 0,
+            will_at: 0,
             ears,
         }
     }
@@ -207,6 +216,7 @@ impl Sensor {
             | Ask::Release
             | Ask::Subscribe(_)
             | Ask::Unsubscribe(_)
+            | Ask::ChangeWill(_)
             | Ask::Ping => {
                 self.phase = Phase::Off;
                 self.connect(cx);
@@ -229,7 +239,7 @@ impl Sensor {
     fn connect(&mut self, cx: &mut Cx<'_>) {
         let kind = cx.book.kind(self.index);
         self.phase = Phase::Off;
-        self.handshakes += 1;
+        self.wills += 1;
         self.topic_id = 0;
         if kind.clean {
             // From another port, so that nothing of the old session is taken for the new one's.
@@ -254,6 +264,7 @@ impl Sensor {
         let was_repeated = self.request.take().is_some_and(|request| request.tries > 0);
         self.phase = Phase::Active;
         self.awake_until = cx.now + kind.awake_ms;
+        self.will_at = cx.now + cx.rng.u64(..WILL_MS);
         if kind.clean && was_repeated {
             // Its last CONNECT may still be on its way, and would clean what follows.
             self.due = cx.now + GUARD_MS;
@@ -278,6 +289,8 @@ impl Sensor {
             self.ask(Ask::Publish, cx);
         } else if self.next < kind.goal && self.publish_at <= cx.now {
             self.begin_publication(cx, kind);
+        } else if kind.changes_will && self.will_at <= cx.now {
+            self.change_will(cx);
         } else if kind.sleeps() && self.awake_until <= cx.now {
             self.ask(Ask::Sleep, cx);
         } else if self.ping_at(kind) <= cx.now {
@@ -289,6 +302,9 @@ impl Sensor {
             }
             if kind.sleeps() {
                 self.due = self.due.min(self.awake_until);
+            }
+            if kind.changes_will {
+                self.due = self.due.min(self.will_at);
             }
         }
     }
@@ -350,6 +366,7 @@ impl Sensor {
             Ask::Connect
             | Ask::WillTopic
             | Ask::WillMessage
+            | Ask::ChangeWill(_)
             | Ask::Ping
             | Ask::Visit
             | Ask::Sleep => 0,
@@ -382,15 +399,11 @@ impl Sensor {
                 let keep_alive = kind.keep_alive_s.to_be_bytes();
                 frame(sn::CONNECT, &[&[flags, 1], &keep_alive, id.as_bytes()])
             }
-            Ask::WillTopic => {
-                let (qos, retain) = kind.will.unwrap_or_default();
-                let flags = qos << 5 | if retain { wire::RETAIN } else { 0 };
-                frame(sn::WILLTOPIC, &[&[flags], format!("w/{}", self.index).as_bytes()])
-            }
-            Ask::WillMessage => {
-                let number = WILL_NUMBER + self.handshakes;
-                let will = Publication { party: self.index, number };
-                frame(sn::WILLMSG, &[&cx.book.payload(will, 0)])
+            Ask::WillTopic => self.will_topic(sn::WILLTOPIC, will_parts::FIRST, kind),
+            Ask::WillMessage => self.will_message(sn::WILLMSG, WILL_NUMBER + self.wills, cx),
+            Ask::ChangeWill(Change::Topic(topic)) => self.will_topic(sn::WILLTOPICUPD, topic, kind),
+            Ask::ChangeWill(Change::Message(number)) => {
+                self.will_message(sn::WILLMSGUPD, number, cx)
             }
             Ask::Register => {
                 let mut topic = String::new();

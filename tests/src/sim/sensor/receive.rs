@@ -5,6 +5,7 @@ use super::ears::Novelty;
 use super::{Ask, Cx, Phase, Sensor, Step};
 use crate::sim::book;
 use crate::sim::ledger::Delivery;
+use crate::sim::will_parts::Change;
 
 impl Sensor {
     /// A datagram arrives; the radio is off while it sleeps.
@@ -112,6 +113,13 @@ impl Sensor {
             (sn::UNSUBACK, Ask::Unsubscribe(wish)) if u16_at(body, 0) == msg_id => {
                 if let Some(ears) = &mut self.ears {
                     ears.set_granted(wish, false);
+                }
+                self.go_on(cx);
+            }
+            (sn::WILLTOPICRESP, Ask::ChangeWill(Change::Topic(_)))
+            | (sn::WILLMSGRESP, Ask::ChangeWill(Change::Message(_))) => {
+                if body != [0] {
+                    cx.ledger.violation(self.index, "a change of the will was refused");
                 }
                 self.go_on(cx);
             }

@@ -1,6 +1,7 @@
 //! What the gateway hears of a sensor.
 
 use super::{CONNECTS_MAX, Connect, Cx, REQUESTS_MAX, Request, State, Watch};
+use crate::sim::will_parts::{self, Change, DELETED};
 use crate::sim::wire::{self, SnPublish, sn, split, u16_at};
 
 impl Watch {
@@ -127,8 +128,27 @@ impl Watch {
             sn::PUBCOMP => self.end_exchange(u16_at(body, 0)),
             sn::PINGREQ if self.state == State::Asleep => self.set_state(State::Awake, cx),
             sn::DISCONNECT => self.hear_disconnect(body, cx),
+            sn::WILLTOPICUPD | sn::WILLMSGUPD => self.hear_will_change(kind, body, cx),
             _ => {}
         }
+    }
+
+    /// A half of the will is to be another one; it is when that is acknowledged (SN-054).
+    fn hear_will_change(&mut self, kind: u8, body: &[u8], cx: &mut Cx<'_>) {
+        let change = match (kind, body) {
+            (sn::WILLMSGUPD, _) => {
+                let Some(will) = cx.book.read(body) else { return };
+                Change::Message(will.number)
+            }
+            (_, []) => Change::Topic(DELETED),
+            (_, [_, topic @ ..]) => {
+                let topic = String::from_utf8_lossy(topic);
+                let Some(topic) = will_parts::topic_of(cx.sensor, &topic) else { return };
+                Change::Topic(topic)
+            }
+        };
+        let turn = cx.ledger.turn;
+        cx.ledger.wills.hear_change(cx.sensor, change, turn);
     }
 
     fn hear_puback(&mut self, body: &[u8], cx: &Cx<'_>) {

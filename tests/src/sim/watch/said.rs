@@ -1,6 +1,8 @@
 //! What the gateway says to a sensor.
 
 use super::{Cx, Exchange, State, Watch, sum};
+use crate::sim::features::Feature;
+use crate::sim::will_parts::{Change, DELETED};
 use crate::sim::wire::{self, SnPublish, sn, split, u16_at};
 
 impl Watch {
@@ -39,6 +41,9 @@ impl Watch {
                 if let Some((_, filter)) = request.filter(|_| self.is_unsure) {
                     cx.ledger.unsubscribed(cx.sensor, &filter);
                 }
+            }
+            sn::WILLTOPICRESP | sn::WILLMSGRESP if body == [0] => {
+                Self::say_will_changed(kind == sn::WILLTOPICRESP, cx);
             }
             sn::PUBACK if body.last() == Some(&0) => self.say_accepted(u16_at(body, 2), 1, cx),
             sn::PUBREC => self.say_accepted(u16_at(body, 0), 2, cx),
@@ -195,6 +200,18 @@ impl Watch {
         if form == 0 && id != 0 {
             self.note_id(id, &filter, cx);
         }
+    }
+
+    /// From here on the will is the one that was asked for (SN-054).
+    fn say_will_changed(is_topic: bool, cx: &mut Cx<'_>) {
+        let change = cx.ledger.wills.acknowledge_change(cx.sensor, is_topic);
+        let what = "a change of the will was acknowledged that was not asked for";
+        cx.check(change.is_some(), what);
+        cx.ledger.features.count(match change {
+            Some(Change::Topic(DELETED)) => Feature::WillDeleted,
+            Some(Change::Topic(_)) => Feature::WillTopicChanged,
+            Some(Change::Message(_)) | None => Feature::WillMessageChanged,
+        });
     }
 
     /// PUBACK or PUBREC: the gateway has the publication.

@@ -248,6 +248,7 @@ impl World {
             net: self.net.stats,
             faults: self.faults,
             ledger: self.ledger.stats,
+            features: self.ledger.features.clone(),
             remembered: self.ledger.remembered(),
             machine_bytes: self.hub.broker.usage().memory_bytes,
             dropped: done.dropped,
