@@ -58,6 +58,9 @@ pub(crate) struct Book {
     pub(crate) seed: u64,
     pub(crate) sensors: u32,
     pub(crate) clients: u32,
+    /// Forwarders, and how many of a hundred sensors are nodes behind one of them.
+    pub(crate) forwarders: u32,
+    pub(crate) nodes_percent: u64,
     /// Sensors are of these kinds in turn.
     pub(crate) kinds: Vec<Kind>,
     /// Publications of MQTT clients at QoS 0, 1 and 2.
@@ -67,6 +70,18 @@ pub(crate) struct Book {
 impl Book {
     pub(crate) fn kind(&self, sensor: Party) -> &Kind {
         &self.kinds[sensor as usize % self.kinds.len()]
+    }
+
+    /// The forwarder that a sensor begins behind, if it does.
+    pub(crate) fn forwarder(&self, sensor: Party) -> Option<u8> {
+        let hash = self.hash(Publication { party: sensor, number: u32::MAX });
+        (hash % 100 < self.nodes_percent).then(|| self.nearest(sensor)).flatten()
+    }
+
+    /// The forwarder that a sensor can reach.
+    pub(crate) fn nearest(&self, sensor: Party) -> Option<u8> {
+        let forwarder = sensor.checked_rem(self.forwarders)?;
+        u8::try_from(forwarder).ok()
     }
 
     pub(crate) const fn is_sensor(&self, party: Party) -> bool {

@@ -32,6 +32,58 @@ features! {
     WillMessageChanged: "will messages changed",
     /// A will was published as an update has left it.
     ChangedWillPublished: "changed wills published",
+    /// CONNACK for a CONNECT that keeps the will.
+    WillKept: "wills kept",
+    /// A node behind a forwarder said something.
+    NodeHeard: "messages of nodes",
+    /// A forwarder has another address.
+    ForwarderMoved: "forwarders moved",
+    /// A sensor went behind a forwarder, or came out from behind it.
+    Roamed: "sensors roamed",
+    /// A forwarder has as many nodes as it may, and wants more.
+    ForwarderFull: "full forwarders",
+    /// ADVERTISE left.
+    Advertised: "advertisements",
+    /// GWINFO left for the group.
+    GroupAnswered: "searches through the group answered",
+    /// GWINFO left for one sensor.
+    AskerAnswered: "searches of one answered",
+    /// GWINFO left for a node.
+    NodeAnswered: "searches of nodes answered",
+    /// GWINFO left for somebody who means no good.
+    StrangerAnswered: "searches of strangers answered",
+    /// PUBLISH of QoS −1 from a node.
+    NodeUnconnected: "publications of nodes without a connection",
+    /// A device connects with the id of another.
+    TwinCame: "twins",
+    /// It was refused.
+    TwinRefused: "refused",
+    /// It has got the session, from an address of its own.
+    TakenByAddress: "sessions taken by address",
+    /// The same through a forwarder.
+    TakenByNode: "by node",
+    /// The same over TCP.
+    TakenByStream: "by stream",
+    /// REGISTER for a name whose id is known.
+    RegisteredAgain: "topics registered again",
+    /// DISCONNECT with another duration from one that sleeps.
+    SleptOn: "sleeps renewed",
+    /// PINGREQ of one that is active.
+    KeptAlive: "pings of active sensors",
+    /// CONNACK told a sensor to try again.
+    Congested: "sensors told to wait",
+    /// SUBACK.
+    SubscribedByName: "subscriptions by name",
+    /// SUBACK for a predefined topic id.
+    SubscribedById: "by id",
+    /// SUBACK for a short topic name.
+    SubscribedByShortName: "by short name",
+    /// UNSUBACK.
+    UnsubscribedByName: "given up by name",
+    /// UNSUBACK for a predefined topic id.
+    UnsubscribedById: "by id",
+    /// UNSUBACK for a short topic name.
+    UnsubscribedByShortName: "by short name",
 }
 
 /// How often each was there.

@@ -56,9 +56,21 @@ pub(crate) enum BootError {
 /// What comes out.
 #[derive(Debug)]
 pub(crate) enum Out {
-    Datagram { to: SocketAddr, octets: Octets },
-    Octets { conn: Conn, octets: Octets },
-    Closed { conn: Conn },
+    Datagram {
+        to: SocketAddr,
+        octets: Octets,
+    },
+    /// To all who listen to the group.
+    Groups {
+        octets: Octets,
+    },
+    Octets {
+        conn: Conn,
+        octets: Octets,
+    },
+    Closed {
+        conn: Conn,
+    },
 }
 
 /// Who is told of packets when they are heard, and not when they come in.
@@ -234,9 +246,16 @@ impl Hub {
         self.store.iter_mut().for_each(Store::hurry);
     }
 
-    pub(crate) fn datagram(&mut self, now: Now, from: SocketAddr, octets: &[u8]) {
+    /// A datagram, which came through the group or not.
+    pub(crate) fn datagram(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        group: Option<SocketAddr>,
+        octets: &[u8],
+    ) {
         let to = LocalAddress::default();
-        let datagram = Datagram { port: PortId(0), from, to, group: None, octets };
+        let datagram = Datagram { port: PortId(0), from, to, group, octets };
         self.sn.handle_datagram(now, datagram, &mut self.broker);
         self.has_more = true;
     }
@@ -353,9 +372,11 @@ impl Hub {
     /// The last part: what was decided leaves.
     pub(crate) fn write(&mut self, out: &mut Vec<Out>) {
         while let Some(Transmit { to, octets, .. }) = self.sn.poll_transmit() {
-            if let Destination::One { to, .. } = to {
-                out.push(Out::Datagram { to, octets: octets.into() });
-            }
+            let octets = octets.into();
+            out.push(match to {
+                Destination::One { to, .. } => Out::Datagram { to, octets },
+                Destination::Groups => Out::Groups { octets },
+            });
         }
         for conn in std::mem::take(&mut self.dirty) {
             self.flush(conn, out);

@@ -52,6 +52,8 @@ pub(crate) struct Kind {
     pub(crate) interval_ms: u64,
     pub(crate) padding_max: usize,
     pub(crate) keep_alive_s: u16,
+    /// Looks for its gateway before it connects, and again when it has lost it.
+    pub(crate) searches: bool,
     pub(crate) clean: bool,
     /// QoS and retain flag.
     pub(crate) will: Option<(u8, bool)>,
@@ -63,6 +65,12 @@ pub(crate) struct Kind {
     pub(crate) awake_ms: u64,
     pub(crate) retry_ms: u64,
     pub(crate) retries: u8,
+    /// Says now and then that it sleeps on, instead of a visit.
+    pub(crate) sleeps_on: bool,
+    /// Registers its topic again now and then.
+    pub(crate) registers_again: bool,
+    /// Connects without a will to keep the one that it has.
+    pub(crate) keeps_will: bool,
     /// What it subscribes to, and the QoS.
     pub(crate) wishes: Vec<(Wish, u8)>,
     /// Gives its subscriptions up now and then and asks for them again.
@@ -109,7 +117,8 @@ impl Kind {
             goal: u32::try_from(run_ms * 3 / 4 / interval_ms).unwrap_or(u32::MAX).max(1),
             interval_ms,
             padding_max: if chance(rng, 20) { rng.usize(0..300) } else { rng.usize(0..20) },
-            keep_alive_s: rng.u16(20..=120),
+            keep_alive_s: if chance(rng, 10) { 0 } else { rng.u16(20..=120) },
+            searches: qos < 3 && chance(rng, 30),
             clean: chance(rng, taste.clean),
             will,
             changes_will: will.is_some() && qos < 3 && chance(rng, 50),
@@ -117,6 +126,9 @@ impl Kind {
             awake_ms: rng.u64(0..=10_000),
             retry_ms,
             retries: rng.u8(3..=5),
+            sleeps_on: chance(rng, 30),
+            registers_again: chance(rng, 30),
+            keeps_will: will.is_some() && chance(rng, 40),
             wishes: if listens { draw_wishes(rng) } else { Vec::new() },
             is_fickle: listens && chance(rng, 20),
         }
@@ -133,6 +145,7 @@ impl Kind {
             interval_ms,
             padding_max: 8,
             keep_alive_s: 300,
+            searches: false,
             clean: false,
             will: None,
             changes_will: false,
@@ -140,6 +153,9 @@ impl Kind {
             awake_ms: 0,
             retry_ms: 10_000,
             retries: 4,
+            sleeps_on: false,
+            registers_again: false,
+            keeps_will: false,
             wishes: Vec::new(),
             is_fickle: false,
         }

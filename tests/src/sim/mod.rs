@@ -5,18 +5,19 @@
 //! | module | what it is |
 //! |---|---|
 //! | `profile`, `kind`, `book` | what a world is made of, drawn from its seed |
-//! | `heap`, `net` | virtual time and the radio |
+//! | `heap`, `net`, `place` | virtual time, the radio, and who is where in it |
 //! | `hub` | the machine under test |
 //! | `store`, `disk` | what it keeps its state on |
-//! | `sensor`, `client`, `hostile` | virtual devices, on octets of their own |
+//! | `sensor`, `client`, `twin`, `hostile` | virtual devices, on octets of their own |
 //! | `model`, `ledger`, `wills`, `will_parts` | who has to get what, by linear search |
-//! | `watch`, `stream`, `strangers` | what may pass at the machine's door |
+//! | `watch`, `stream`, `strangers`, `discovery` | what may pass at the machine's door |
 //! | `plant` | deliberate faults that the checks have to find |
 //! | `features` | counts of what the worlds are meant to contain |
 //! | `world`, `report` | all of it together |
 
 mod book;
 mod client;
+mod discovery;
 mod disk;
 mod features;
 mod heap;
@@ -26,6 +27,7 @@ mod kind;
 mod ledger;
 mod model;
 mod net;
+mod place;
 mod plant;
 mod profile;
 mod report;
@@ -33,6 +35,7 @@ mod sensor;
 mod store;
 mod strangers;
 mod stream;
+mod twin;
 mod watch;
 mod will_parts;
 mod wills;

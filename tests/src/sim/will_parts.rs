@@ -123,6 +123,11 @@ impl Parts {
         Options { topics, numbers }
     }
 
+    /// The message of the will that a session has; `None`: it has never had one.
+    pub(crate) fn kept(&self, party: Party) -> Option<u32> {
+        self.halves.get(&party).map(|halves| halves.message.now)
+    }
+
     /// A change was heard. Without a will it makes one.
     pub(crate) fn hear(&mut self, party: Party, change: Change) {
         let halves = self

@@ -62,6 +62,8 @@ pub(crate) struct Wills {
     loose: BTreeMap<Publication, Loose>,
     /// Wills that the watcher was given, and when.
     seen: BTreeMap<Publication, u64>,
+    /// How often wills may be published once more, because another connection has kept them.
+    again: BTreeMap<Publication, u32>,
     /// From when to when wills were given that the gateway may not know to be published.
     forgotten: Vec<[u64; 2]>,
     /// Wills of connections that another one took the place of, and the turn in which it did, as
@@ -86,6 +88,31 @@ impl Wills {
         let (number, is_replaced, is_fleeting) = (will.number, false, false);
         let armed = Armed { number, due, noticed_by, turn, is_replaced, is_fleeting };
         self.armed.insert(will.party, armed);
+    }
+
+    /// A connection begins that keeps the will which its session has, if it has one.
+    pub(crate) fn arm_again(
+        &mut self,
+        party: Party,
+        turn: u64,
+        [since, now]: [u64; 2],
+        silence_ms: u64,
+    ) -> bool {
+        self.end(party, now);
+        let Some(number) = self.parts.kept(party) else { return false };
+        for number in self.parts.options(party, number).numbers {
+            // What was due before may have been published, and may be once more.
+            let will = Publication { party, number };
+            if let Some(loose) = self.loose.get_mut(&will) {
+                loose.by = None;
+                *self.again.entry(will).or_default() += 1;
+            }
+        }
+        let (due, noticed_by) = (since + silence_ms, now + silence_ms);
+        let (is_replaced, is_fleeting) = (false, false);
+        let armed = Armed { number, due, noticed_by, turn, is_replaced, is_fleeting };
+        self.armed.insert(party, armed);
+        true
     }
 
     /// The watcher is there, and is given what is published from now on.
@@ -203,6 +230,11 @@ impl Wills {
         let is_forgotten = |at| self.forgotten.iter().any(|[from, to]| (*from..=*to).contains(&at));
         if will.number == will_parts::EMPTY {
             // All of a sensor's wills without a message have this number.
+            return Ok(());
+        }
+        let again = self.again.get_mut(&will).filter(|again| before.is_some() && **again > 0);
+        if let Some(again) = again {
+            *again -= 1;
             return Ok(());
         }
         // At QoS 2 it leaves when it is safe that it was published, and comes once.

@@ -1,6 +1,7 @@
 //! What the gateway hears of a sensor.
 
 use super::{CONNECTS_MAX, Connect, Cx, REQUESTS_MAX, Request, State, Watch};
+use crate::sim::features::Feature;
 use crate::sim::will_parts::{self, Change, DELETED};
 use crate::sim::wire::{self, SnPublish, sn, split, u16_at};
 
@@ -22,7 +23,7 @@ impl Watch {
             _ if self.is_unsure => self.hear_bound(kind, body, cx),
             _ => {}
         }
-        if !matches!(kind, sn::CONNECT | sn::WILLTOPIC | sn::WILLMSG) && self.place == cx.place {
+        if !matches!(kind, sn::CONNECT | sn::WILLTOPIC | sn::WILLMSG) && self.place.is(cx.place) {
             self.is_untouched = false;
         }
         if self.is_bound(cx.place) {
@@ -45,10 +46,10 @@ impl Watch {
         // A repetition with nothing in between changes nothing (D4).
         let is_answered = self.is_untouched
             && self.state == State::Active
-            && self.place == place
+            && self.place.is(place)
             && !Self::asks_for_will(flags);
         let connect = Connect { place, flags, keep_alive_s, is_answered };
-        self.connects.retain(|it| it.place != cx.place);
+        self.connects.retain(|it| !it.place.is(cx.place));
         if self.connects.len() >= CONNECTS_MAX {
             self.connects.remove(0);
         }
@@ -57,7 +58,7 @@ impl Watch {
 
     /// PINGREQ with the client id: a visit, also from another port of the same host.
     fn hear_visit(&mut self, cx: &Cx<'_>) {
-        let is_same_host = self.place.host == cx.place.host;
+        let is_same_host = self.place.has_host_of(cx.place);
         if matches!(self.state, State::Asleep | State::Awake) && is_same_host {
             self.set_state(State::Awake, cx);
             self.place = cx.place;
@@ -67,6 +68,9 @@ impl Watch {
     fn hear_publish(&mut self, body: &[u8], cx: &mut Cx<'_>) {
         let Some(publish) = SnPublish::read(body) else { return };
         let is_unconnected = publish.qos() == 3;
+        if is_unconnected && cx.place.via.is_some() {
+            cx.ledger.features.count(Feature::NodeUnconnected);
+        }
         if !is_unconnected && !self.is_bound(cx.place) && !self.is_unsure {
             return;
         }
@@ -88,7 +92,13 @@ impl Watch {
 
     fn hear_bound(&mut self, kind: u8, body: &[u8], cx: &mut Cx<'_>) {
         match kind {
-            sn::REGISTER => self.note_request(kind, 0, u16_at(body, 2), text(body, 4)),
+            sn::REGISTER => {
+                let name = text(body, 4);
+                if self.ids.iter().any(|it| it.is_told && it.name == name) {
+                    cx.ledger.features.count(Feature::RegisteredAgain);
+                }
+                self.note_request(kind, 0, u16_at(body, 2), name);
+            }
             sn::SUBSCRIBE | sn::UNSUBSCRIBE => {
                 let form = body[0] & 3;
                 let filter = match form {
@@ -126,6 +136,9 @@ impl Watch {
                 }
             }
             sn::PUBCOMP => self.end_exchange(u16_at(body, 0)),
+            sn::PINGREQ if self.state == State::Active => {
+                cx.ledger.features.count(Feature::KeptAlive);
+            }
             sn::PINGREQ if self.state == State::Asleep => self.set_state(State::Awake, cx),
             sn::DISCONNECT => self.hear_disconnect(body, cx),
             sn::WILLTOPICUPD | sn::WILLMSGUPD => self.hear_will_change(kind, body, cx),
@@ -182,6 +195,9 @@ impl Watch {
                 }
             }
             seconds => {
+                if self.state == State::Asleep && self.sleep_s != seconds {
+                    cx.ledger.features.count(Feature::SleptOn);
+                }
                 self.set_state(State::Asleep, cx);
                 self.sleep_s = seconds;
             }

@@ -15,6 +15,7 @@ impl Watch {
         self.check_state(kind, cx);
         match kind {
             sn::CONNACK if body == [0] => self.say_connected(cx),
+            sn::CONNACK if body == [1] => cx.ledger.features.count(Feature::Congested),
             sn::DISCONNECT if self.is_bound(cx.place) => self.say_disconnect(cx),
             sn::PINGRESP => self.say_pingresp(cx),
             sn::PUBLISH => self.say_publish(body, cx),
@@ -38,6 +39,11 @@ impl Watch {
             sn::UNSUBACK => {
                 let request = self.request(u16_at(body, 0), sn::UNSUBSCRIBE);
                 cx.check(request.is_some(), "UNSUBACK without UNSUBSCRIBE");
+                cx.ledger.features.count(match request {
+                    Some((0, _)) | None => Feature::UnsubscribedByName,
+                    Some((1, _)) => Feature::UnsubscribedById,
+                    Some(_) => Feature::UnsubscribedByShortName,
+                });
                 if let Some((_, filter)) = request.filter(|_| self.is_unsure) {
                     cx.ledger.unsubscribed(cx.sensor, &filter);
                 }
@@ -82,7 +88,7 @@ impl Watch {
     }
 
     fn say_connected(&mut self, cx: &mut Cx<'_>) {
-        let connect = self.connects.iter_mut().find(|it| it.place == cx.place);
+        let connect = self.connects.iter_mut().find(|it| it.place.is(cx.place));
         cx.check(connect.is_some(), "CONNACK without CONNECT");
         let Some(connect) = connect else { return };
         if std::mem::replace(&mut connect.is_answered, true) {
@@ -111,6 +117,13 @@ impl Watch {
             Some(will) => {
                 let (turn, now) = (cx.ledger.turn, [self.spoke_at, cx.now]);
                 cx.ledger.wills.arm(will, turn, now, silence_ms);
+            }
+            None if !self.is_clean => {
+                // The will that it had holds again (SN-051).
+                let (turn, now) = (cx.ledger.turn, [self.spoke_at, cx.now]);
+                if cx.ledger.wills.arm_again(cx.sensor, turn, now, silence_ms) {
+                    cx.ledger.features.count(Feature::WillKept);
+                }
             }
             None => cx.ledger.wills.end(cx.sensor, cx.now),
         }
@@ -189,6 +202,11 @@ impl Watch {
             return;
         }
         cx.ledger.confirmed(cx.sensor, &filter);
+        cx.ledger.features.count(match form {
+            0 => Feature::SubscribedByName,
+            1 => Feature::SubscribedById,
+            _ => Feature::SubscribedByShortName,
+        });
         let id = u16_at(body, 1);
         let is_wild = filter.contains(['+', '#']);
         let expected = match form {

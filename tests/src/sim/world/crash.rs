@@ -144,7 +144,7 @@ impl World {
                     let length = self.rng.usize(..octets.len().max(1));
                     self.put_out(Out::Octets { conn, octets: octets[..length].into() });
                 }
-                Out::Datagram { .. } | Out::Closed { .. } => {}
+                Out::Datagram { .. } | Out::Groups { .. } | Out::Closed { .. } => {}
             }
         }
     }
@@ -255,6 +255,7 @@ impl World {
         self.note("back".to_owned());
         self.before = done;
         self.is_down = false;
+        self.discovery.begun(self.now);
         self.ledger.turn = self.hub.turn_number();
         self.ledger.resumed();
         let Self { watches, ledger, .. } = self;
