@@ -64,9 +64,21 @@ pub(crate) enum BootError {
 /// What comes out.
 #[derive(Debug)]
 pub(crate) enum Out {
-    Datagram { to: SocketAddr, octets: Octets },
-    Octets { conn: Conn, octets: Octets },
-    Closed { conn: Conn },
+    Datagram {
+        to: SocketAddr,
+        octets: Octets,
+    },
+    /// To all who listen to the group.
+    Groups {
+        octets: Octets,
+    },
+    Octets {
+        conn: Conn,
+        octets: Octets,
+    },
+    Closed {
+        conn: Conn,
+    },
 }
 
 /// Who is told of packets when they are heard, and not when they come in.
@@ -292,9 +304,16 @@ impl Hub {
         self.store.iter_mut().for_each(Store::hurry);
     }
 
-    pub(crate) fn datagram(&mut self, now: Now, from: SocketAddr, octets: &[u8]) {
+    /// A datagram, which came through the group or not.
+    pub(crate) fn datagram(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        group: Option<SocketAddr>,
+        octets: &[u8],
+    ) {
         let to = LocalAddress::default();
-        let datagram = Datagram { port: PortId(0), from, to, group: None, octets };
+        let datagram = Datagram { port: PortId(0), from, to, group, octets };
         self.sn.handle_datagram(now, datagram, &mut self.broker);
         self.has_more = true;
     }
@@ -402,8 +421,9 @@ impl Hub {
         if !changes.is_empty() {
             unsafe_turns.push_back((*turns, upto));
         }
-        if self.fault == Some(Fault::ForgetDeletions) {
-            plant::bury(&changes, &mut self.deleted);
+        let buries = [Fault::ForgetDeletions, Fault::ForgetWillChanges];
+        if let Some(fault) = self.fault.filter(|fault| buries.contains(fault)) {
+            plant::bury(fault, &changes, &mut self.deleted);
         }
         self.moments.note(upto, &changes);
         store.submit(upto, changes);
@@ -427,9 +447,11 @@ impl Hub {
     /// The last part: what was decided leaves.
     pub(crate) fn write(&mut self, out: &mut Vec<Out>) {
         while let Some(Transmit { to, octets, .. }) = self.sn.poll_transmit() {
-            if let Destination::One { to, .. } = to {
-                out.push(Out::Datagram { to, octets: octets.into() });
-            }
+            let octets = octets.into();
+            out.push(match to {
+                Destination::One { to, .. } => Out::Datagram { to, octets },
+                Destination::Groups => Out::Groups { octets },
+            });
         }
         for conn in std::mem::take(&mut self.dirty) {
             self.flush(conn, out);

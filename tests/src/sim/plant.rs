@@ -6,15 +6,16 @@
     reason = "most faults have nothing to do with most messages"
 )]
 
+mod radio;
+
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use broker_core::journal::{OP_HEAD, Ops, RecordKey};
 use fastrand::Rng;
 
 use super::book::Book;
 use super::hub::{Conn, Out};
-use super::sensor::Place;
+use super::place::{Letter, Place};
 use super::wire::{
     DUP, MqttPublish, Octets, RETAIN, SnPublish, first_packet, frame, mqtt, packet, sn, split,
     string, u16_at,
@@ -118,6 +119,50 @@ faults! {
     CutPayload,
     /// DUP at the first sending of QoS 0.
     DupAtQos0,
+    /// An envelope carries the node id of another node of its forwarder.
+    WrongNode,
+    /// An envelope goes to another forwarder, which has such a node, too.
+    WrongForwarder,
+    /// What is for a node has no envelope.
+    NakedNode,
+    /// A forwarder is asked to broadcast what is for one node.
+    BroadcastToNode,
+    /// What a node says is taken for another node's of its forwarder.
+    CrossNodes,
+    /// Everybody may speak for nodes.
+    TrustEveryForwarder,
+    /// A forwarder may have any number of nodes.
+    UnlimitedNodes,
+    /// Some ADVERTISEs never come.
+    ForgetAdvertise,
+    /// ADVERTISE comes twice.
+    DoubleAdvertise,
+    /// ADVERTISE announces another time.
+    WrongDuration,
+    /// GWINFO comes twice.
+    DoubleGwinfo,
+    /// GWINFO never comes.
+    LoseGwinfo,
+    /// GWINFO for all goes to the one who asked.
+    GwinfoToOne,
+    /// Any number of SEARCHGWs is answered.
+    UnlimitedSearches,
+    /// A forwarder is told another radius for GWINFO.
+    WrongRadius,
+    /// A session is given away although its owner is there.
+    NeverAskOwner,
+    /// Nobody is told that its session was taken.
+    HideTakeover,
+    /// WILLMSGUPD is answered and not done.
+    ForgetWillMessage,
+    /// WILLTOPICUPD is answered and not done, if it has a topic.
+    ForgetWillTopic,
+    /// The empty WILLTOPICUPD is answered and not done.
+    KeepDeletedWill,
+    /// WILLTOPICUPD changes the topic and not the QoS.
+    KeepWillQos,
+    /// WILLMSGRESP never comes.
+    LoseWillResp,
     /// A repeated PUBLISH on a stream has no DUP.
     ForgetDupOnStream,
     /// Answers leave before their changes are written.
@@ -134,6 +179,8 @@ faults! {
     ForgetSent,
     /// A restart forgets wills.
     ForgetWills,
+    /// A restart brings back wills as they were before.
+    ForgetWillChanges,
     /// A restart forgets topic ids.
     ForgetTopicIds,
     /// A restart forgets some subscriptions.
@@ -168,7 +215,15 @@ pub(crate) type Records = Vec<(RecordKey, Vec<u8>)>;
 /// What becomes of a datagram on its way to the machine.
 pub(crate) enum Up {
     Pass,
-    Instead { octets: Option<Octets>, answers: Vec<Octets> },
+    Instead {
+        octets: Option<Octets>,
+        answers: Vec<Octets>,
+    },
+    /// It is heard as if it came from another.
+    As {
+        sensor: u32,
+        place: Place,
+    },
 }
 
 /// See the [module](self).
@@ -178,7 +233,7 @@ pub(crate) struct Plant {
     count: u32,
     /// The last PUBLISH to each sensor, and those that sleep.
     last: BTreeMap<u32, Octets>,
-    asleep: BTreeMap<u32, SocketAddr>,
+    asleep: BTreeMap<u32, Place>,
     held: BTreeMap<Conn, Octets>,
     /// How often the fault has been there.
     pub(crate) planted: u64,
@@ -202,12 +257,15 @@ impl Plant {
     }
 
     /// A datagram goes to the machine.
-    pub(crate) fn up(&mut self, sensor: u32, octets: &[u8]) -> Up {
+    pub(crate) fn up(&mut self, sensor: u32, place: Place, octets: &[u8], book: &Book) -> Up {
         let Some(fault) = self.fault else { return Up::Pass };
         let Some((kind, body)) = split(octets) else { return Up::Pass };
+        if fault == Fault::CrossNodes && kind != sn::CONNECT {
+            return self.cross(sensor, place, book);
+        }
         let publish = SnPublish::read(body).filter(|_| kind == sn::PUBLISH);
         if kind == sn::DISCONNECT && body.len() == 2 {
-            self.asleep.insert(sensor, Place::default().address(sensor));
+            self.asleep.insert(sensor, place);
         } else {
             self.asleep.remove(&sensor);
         }
@@ -226,6 +284,19 @@ impl Plant {
                 let name = [body[3], body[4]];
                 frame(sn::SUBACK, &[&[body[0] & 0x60], &name, &body[1..3], &[0]])
             }
+            (Fault::ForgetWillMessage, None) if kind == sn::WILLMSGUPD => {
+                frame(sn::WILLMSGRESP, &[&[0]])
+            }
+            (Fault::ForgetWillTopic, None) if kind == sn::WILLTOPICUPD && !body.is_empty() => {
+                frame(sn::WILLTOPICRESP, &[&[0]])
+            }
+            (Fault::KeepDeletedWill, None) if kind == sn::WILLTOPICUPD && body.is_empty() => {
+                frame(sn::WILLTOPICRESP, &[&[0]])
+            }
+            (Fault::KeepWillQos, None) if kind == sn::WILLTOPICUPD && !body.is_empty() => {
+                let octets = Some(frame(kind, &[&[0], &body[1..]]));
+                return Up::Instead { octets, answers: Vec::new() };
+            }
             _ => return Up::Pass,
         };
         let is_seldom = matches!(fault, Fault::AckAndForget | Fault::RecAndForget);
@@ -240,12 +311,18 @@ impl Plant {
         let Some(fault) = self.fault else { return };
         for out in std::mem::take(outs) {
             match out {
-                Out::Datagram { to, octets } => match Place::of(to) {
-                    Some((sensor, _)) if sensor < book.sensors => {
-                        self.datagram(fault, sensor, to, octets, outs, book);
+                Out::Datagram { to, octets } => match Place::read(to, &octets, book) {
+                    Ok(Some((sensor, place, letter))) => {
+                        let mut said = Vec::new();
+                        self.datagram(fault, sensor, place, letter.message.into(), &mut said, book);
+                        for (sensor, place, octets) in said {
+                            let letter = Letter { message: &octets, ..letter };
+                            outs.push(self.post(fault, sensor, place, letter, book));
+                        }
                     }
-                    Some(_) | None => outs.push(Out::Datagram { to, octets }),
+                    Ok(None) | Err(_) => self.answer_other(fault, to, octets, outs),
                 },
+                Out::Groups { octets } => self.advertise(fault, octets, outs),
                 Out::Octets { conn, octets } => {
                     let mut changed = Vec::new();
                     let mut rest = &octets[..];
@@ -261,21 +338,22 @@ impl Plant {
                 Out::Closed { conn } => outs.push(Out::Closed { conn }),
             }
         }
-        self.disturb_sleepers(fault, outs);
+        self.disturb_sleepers(fault, outs, book);
     }
 
-    fn disturb_sleepers(&mut self, fault: Fault, outs: &mut Vec<Out>) {
+    fn disturb_sleepers(&mut self, fault: Fault, outs: &mut Vec<Out>, book: &Book) {
         if !matches!(fault, Fault::WakeSleeper | Fault::RepeatToSleeper) {
             return;
         }
-        let Some((sensor, to)) = self.asleep.pop_first() else { return };
+        let Some((sensor, place)) = self.asleep.pop_first() else { return };
         let octets = match fault {
             Fault::WakeSleeper => Some(frame(sn::PINGREQ, &[])),
             _ => self.last.remove(&sensor),
         };
         if let Some(octets) = octets {
             self.planted += 1;
-            outs.push(Out::Datagram { to, octets });
+            let octets = place.wrap(sensor, octets, 0, book);
+            outs.push(Out::Datagram { to: place.address(sensor), octets });
         }
     }
 
@@ -283,9 +361,9 @@ impl Plant {
         &mut self,
         fault: Fault,
         sensor: u32,
-        to: SocketAddr,
+        place: Place,
         mut octets: Octets,
-        outs: &mut Vec<Out>,
+        outs: &mut Vec<(u32, Place, Octets)>,
         book: &Book,
     ) {
         let original = octets.clone();
@@ -301,6 +379,9 @@ impl Plant {
             Fault::LosePubcomp => kind == sn::PUBCOMP,
             Fault::LosePubrel => kind == sn::PUBREL,
             Fault::LoseSuback => kind == sn::SUBACK,
+            Fault::HideTakeover => kind == sn::DISCONNECT,
+            Fault::LoseGwinfo => kind == sn::GWINFO,
+            Fault::LoseWillResp => kind == sn::WILLMSGRESP,
             Fault::LoseConnack => kind == sn::CONNACK && sensor.is_multiple_of(8),
             Fault::SkipRegister => kind == sn::REGISTER,
             _ => false,
@@ -313,7 +394,7 @@ impl Plant {
                     let topic_and_id = [&body[..2], &body[2..4]].concat();
                     let publish = [&[0x20], &*topic_and_id].concat();
                     let data = self.last.get(&sensor).cloned().unwrap_or_default();
-                    outs.push(Out::Datagram { to, octets: frame(sn::PUBLISH, &[&publish, &data]) });
+                    outs.push((sensor, place, frame(sn::PUBLISH, &[&publish, &data])));
                 }
                 return;
             }
@@ -321,7 +402,7 @@ impl Plant {
             Fault::SwapTopicIds if kind == sn::REGISTER && self.strikes() => octets[head + 1] ^= 1,
             Fault::WrongTopicId if is_normal && self.strikes() => octets[head + 2] ^= 1,
             Fault::EarlyPingresp if publish.is_some() && self.strikes() => {
-                outs.push(Out::Datagram { to, octets: frame(sn::PINGRESP, &[]) });
+                outs.push((sensor, place, frame(sn::PINGRESP, &[])));
             }
             Fault::GrantLess if kind == sn::SUBACK => octets[head] &= !0x60,
             Fault::WrongMsgId if kind == sn::PUBACK && self.strikes() => octets[head + 3] ^= 1,
@@ -337,6 +418,7 @@ impl Plant {
                 octets[head] |= 0x20;
                 octets[head + 4] = 1;
             }
+            Fault::DoubleGwinfo if kind == sn::GWINFO => more.push(octets.clone()),
             Fault::RetainLive if publish.is_some() => octets[head] |= RETAIN,
             Fault::LoseRetained if publish.is_some_and(|it| it.is_retained()) => return,
             Fault::CutPayload if publish.is_some() && octets.len() < 250 && self.strikes() => {
@@ -345,8 +427,7 @@ impl Plant {
             Fault::DupAtQos0 if qos == 0 && self.strikes() => octets[head] |= DUP,
             Fault::Misdirect if publish.is_some() && self.strikes() => {
                 let other = (sensor + 1) % book.sensors;
-                let to = Place::default().address(other);
-                outs.push(Out::Datagram { to, octets });
+                outs.push((other, Place::first(other, book), octets));
                 return;
             }
             _ => {}
@@ -354,8 +435,8 @@ impl Plant {
         if publish.is_some() && qos > 0 {
             self.last.insert(sensor, octets.clone());
         }
-        outs.push(Out::Datagram { to, octets });
-        outs.extend(more.into_iter().map(|octets| Out::Datagram { to, octets }));
+        outs.push((sensor, place, octets));
+        outs.extend(more.into_iter().map(|octets| (sensor, place, octets)));
     }
 
     fn packet(
@@ -464,6 +545,13 @@ pub(crate) fn spoil(fault: Fault, records: &mut Records, deleted: &Records, rng:
                 value[5..7].fill(0);
             }
         }
+        Fault::ForgetWillChanges => {
+            for (key, value) in records.iter_mut().filter(|(key, _)| key.table() == table::WILL) {
+                if let Some((_, before)) = deleted.iter().find(|(there, _)| there == key) {
+                    value.clone_from(before);
+                }
+            }
+        }
         Fault::ForgetDeletions => {
             for (key, value) in deleted {
                 if !records.iter().any(|(there, _)| there == key) {
@@ -476,10 +564,19 @@ pub(crate) fn spoil(fault: Fault, records: &mut Records, deleted: &Records, rng:
     }
 }
 
-/// Notes the latest records that were put, so that some are there when they have been deleted.
-pub(crate) fn bury(changes: &[u8], deleted: &mut Records) {
+/// Notes what some records were before, for faults that bring them back: subscriptions as they were
+/// put last, and wills as they were put first.
+pub(crate) fn bury(fault: Fault, changes: &[u8], deleted: &mut Records) {
     let ops = Ops::new(changes).filter_map(Result::ok);
     let puts = ops.filter_map(|op| Some((op.key, op.value?.to_vec())));
+    if fault == Fault::ForgetWillChanges {
+        for put in puts.filter(|(key, _)| key.table() == table::WILL) {
+            if !deleted.iter().any(|(key, _)| *key == put.0) {
+                deleted.push(put);
+            }
+        }
+        return;
+    }
     for put in puts.filter(|(key, _)| key.table() < table::CLIENT) {
         deleted.retain(|(key, _)| *key != put.0);
         deleted.push(put);

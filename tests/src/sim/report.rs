@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::features::{Feature, Features};
 use super::ledger::{LedgerStats, Violation};
 use super::net::NetStats;
 use super::wire::Octets;
@@ -14,6 +15,7 @@ pub struct Report {
     pub(super) net: NetStats,
     pub(super) faults: Faults,
     pub(super) ledger: LedgerStats,
+    pub(super) features: Features,
     pub(super) remembered: usize,
     pub(super) machine_bytes: u64,
     pub(super) dropped: u64,
@@ -43,6 +45,11 @@ impl Report {
         self.ledger.checks
     }
 
+    /// How often something was there.
+    pub const fn count(&self, feature: Feature) -> u64 {
+        self.features.of(feature)
+    }
+
     /// Virtual time that passed, in milliseconds.
     pub const fn virtual_ms(&self) -> u64 {
         self.virtual_ms
@@ -51,6 +58,7 @@ impl Report {
     /// Adds what another run found.
     pub fn add(&mut self, other: &Self) {
         self.virtual_ms += other.virtual_ms;
+        self.features.add(&other.features);
         self.dropped += other.dropped;
         self.publish_received += other.publish_received;
         self.publish_sent += other.publish_sent;
@@ -138,6 +146,7 @@ impl fmt::Display for Report {
             "publications       {} heard, {} accepted, {} delivered, {} retained, {} wills",
             ledger.publications, ledger.accepted, ledger.delivered, ledger.retained, ledger.wills
         )?;
+        writeln!(f, "features           {}", self.features)?;
         writeln!(
             f,
             "machine            {} PUBLISH in, {} out, {} repeated, {} dropped, {} MiB counted",

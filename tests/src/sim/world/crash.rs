@@ -181,7 +181,7 @@ impl World {
                     let length = self.rng.usize(..octets.len().max(1));
                     self.put_out(Out::Octets { conn, octets: octets[..length].into() });
                 }
-                Out::Datagram { .. } | Out::Closed { .. } => {}
+                Out::Datagram { .. } | Out::Groups { .. } | Out::Closed { .. } => {}
             }
         }
     }
@@ -342,6 +342,7 @@ impl World {
         self.booted_at = self.now;
         self.before = done;
         self.is_down = false;
+        self.discovery.begun(self.now);
         self.ledger.turn = self.hub.turn_number();
         self.ledger.resumed();
         let Self { watches, ledger, .. } = self;

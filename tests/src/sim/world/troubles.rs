@@ -8,10 +8,12 @@ use mqtt_sn_gw::store::testing::{Death, Failure};
 use super::crash::Doom;
 use super::{Event, World};
 use crate::sim::client::Client;
+use crate::sim::features::Feature;
 use crate::sim::net::Way;
 use crate::sim::profile::Rates;
 use crate::sim::sensor::{Phase, Sensor};
 use crate::sim::stream::Stream;
+use crate::sim::twin;
 use crate::sim::watch::Watch;
 
 /// Something that goes wrong.
@@ -19,6 +21,10 @@ use crate::sim::watch::Watch;
 pub(crate) enum Trouble {
     /// A NAT gives a sensor another port, or another host.
     Rebind { sensor: u32, is_move: bool },
+    /// A forwarder has another port, or another host.
+    MoveForwarder { forwarder: u8, is_move: bool },
+    /// Another device connects with the id of a sensor.
+    Twin { sensor: u32, way: twin::Way, for_ms: u64 },
     /// No power, and a reboot after it.
     PowerCut { sensor: u32, for_ms: u64 },
     /// Nothing passes one way.
@@ -84,6 +90,8 @@ impl World {
             (rates.crashes, 9),
             (rates.stops, 10),
             (rates.disk_failures, 11),
+            (each(rates.twins), 13),
+            (rates.forwarder_moves * f64::from(self.book.forwarders), 12),
         ];
         for (expected, kind) in plans {
             let whole = expected.floor();
@@ -119,18 +127,22 @@ impl World {
             8 => Trouble::Storm { for_ms: for_ms / 4 },
             9 => Trouble::Crash(Doom::draw(rng)),
             10 => Trouble::Stop { down_ms: rng.u64(0..5_000) },
+            12 => {
+                let forwarder = rng.u32(..self.book.forwarders.max(1));
+                let forwarder = u8::try_from(forwarder).unwrap_or_default();
+                Trouble::MoveForwarder { forwarder, is_move: rng.bool() }
+            }
+            13 => Trouble::Twin { sensor, way: twin::Way::draw(rng), for_ms: for_ms / 3 },
             _ => Trouble::Disk { trouble: DiskTrouble::draw(rng), for_ms: rng.u64(50..20_000) },
         }
     }
 
     pub(super) fn trouble(&mut self, trouble: Trouble) {
         match trouble {
-            Trouble::Rebind { sensor, is_move } => {
-                let place = &mut self.sensors[sensor as usize].place;
-                place.port += 1;
-                place.host = (place.host + u8::from(is_move)) % 100;
-                let count = if is_move { &mut self.faults.moves } else { &mut self.faults.rebinds };
-                *count += 1;
+            Trouble::Rebind { sensor, is_move } => self.rebind(sensor, is_move),
+            Trouble::Twin { sensor, way, for_ms } => self.send_twin(sensor, way, for_ms),
+            Trouble::MoveForwarder { forwarder, is_move } => {
+                self.move_forwarder(forwarder, is_move);
             }
             Trouble::PowerCut { sensor, for_ms } => self.cut_power(sensor, for_ms),
             Trouble::RadioCut { sensor, way, for_ms } => {
@@ -171,6 +183,35 @@ impl World {
         }
     }
 
+    /// A sensor has another port or node id, or another host. Where there are forwarders one that
+    /// moves goes behind the nearest one, or comes out from behind it.
+    fn rebind(&mut self, sensor: u32, is_move: bool) {
+        let nearest = self.book.nearest(sensor).map(|it| self.forwarders[usize::from(it)]);
+        let place = &mut self.sensors[sensor as usize].place;
+        place.port += 1;
+        if !is_move {
+            self.faults.rebinds += 1;
+            return;
+        }
+        self.faults.moves += 1;
+        if nearest.is_some() {
+            self.ledger.features.count(Feature::Roamed);
+        }
+        place.via = if place.via.is_some() { None } else { nearest };
+        place.host = (place.host + 1) % 100;
+    }
+
+    /// A forwarder, and with it all its nodes, has another port or another host.
+    fn move_forwarder(&mut self, forwarder: u8, is_move: bool) {
+        let Some(at) = self.forwarders.get_mut(usize::from(forwarder)) else { return };
+        at.door += 1;
+        at.host += u8::from(is_move);
+        let at = *at;
+        self.ledger.features.count(Feature::ForwarderMoved);
+        let nodes = self.sensors.iter_mut().filter_map(|sensor| sensor.place.via.as_mut());
+        nodes.filter(|via| via.forwarder == forwarder).for_each(|via| *via = at);
+    }
+
     fn cut_power(&mut self, sensor: u32, for_ms: u64) {
         if self.book.kind(sensor).is_unconnected() {
             return;
@@ -202,6 +243,7 @@ impl World {
         self.watches.iter_mut().for_each(Watch::restarted);
         self.streams.iter_mut().for_each(Stream::restarted);
         self.strangers.restarted();
+        self.discovery.begun(self.now);
         self.ledger.restarted();
         let conns: Vec<_> = self.wires.keys().copied().collect();
         for conn in conns {
