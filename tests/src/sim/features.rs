@@ -68,6 +68,10 @@ features! {
     RegisteredAgain: "topics registered again",
     /// DISCONNECT with another duration from one that sleeps.
     SleptOn: "sleeps renewed",
+    /// PUBLISH of one that sleeps.
+    PublishedAsleep: "publications in sleep",
+    /// PUBACK told the gateway to try again.
+    PutOff: "messages put off",
     /// PINGREQ of one that is active.
     KeptAlive: "pings of active sensors",
     /// CONNACK told a sensor to try again.

@@ -67,6 +67,10 @@ pub(crate) struct Kind {
     pub(crate) retries: u8,
     /// Says now and then that it sleeps on, instead of a visit.
     pub(crate) sleeps_on: bool,
+    /// Publishes, and changes its will, without connecting when it sleeps.
+    pub(crate) talks_in_sleep: bool,
+    /// Says of so many messages in a hundred that it has no room for them yet.
+    pub(crate) puts_off_percent: u32,
     /// Registers its topic again now and then.
     pub(crate) registers_again: bool,
     /// Connects without a will to keep the one that it has.
@@ -127,6 +131,8 @@ impl Kind {
             retry_ms,
             retries: rng.u8(3..=5),
             sleeps_on: chance(rng, 30),
+            talks_in_sleep: chance(rng, 40),
+            puts_off_percent: if chance(rng, 20) { rng.u32(1..30) } else { 0 },
             registers_again: chance(rng, 30),
             keeps_will: will.is_some() && chance(rng, 40),
             wishes: if listens { draw_wishes(rng) } else { Vec::new() },
@@ -154,6 +160,8 @@ impl Kind {
             retry_ms: 10_000,
             retries: 4,
             sleeps_on: false,
+            talks_in_sleep: false,
+            puts_off_percent: 0,
             registers_again: false,
             keeps_will: false,
             wishes: Vec::new(),

@@ -2,10 +2,14 @@
 //!
 //! `docs/testing.md` tells how the simulator works and how to replay a failure.
 
-use system_tests::sim::{self, Fault, Options, Profile};
+use system_tests::sim::{self, Fault, Feature, Options, Profile, Report};
 
 /// Seeds of one profile; all seven make two hundred.
 const SEEDS: u64 = 29;
+
+/// Worlds in which everything that they are meant to contain has to happen: those that others
+/// follow, so that these tests have seen different ones.
+const FEATURE_SEEDS: std::ops::RangeInclusive<u64> = 101..=200;
 
 /// Seeds in which a deliberate fault has to be found.
 const FAULT_SEEDS: u64 = 300;
@@ -78,6 +82,22 @@ fn a_seed_is_one_history() {
     assert_eq!(once, again);
     let other = sim::run(&options(8, Profile::Swarm), &mut |_, _| {});
     assert_ne!(once, other.to_string());
+}
+
+#[test]
+fn worlds_contain_everything_that_they_are_meant_to() {
+    let mut sum: Option<Report> = None;
+    for seed in FEATURE_SEEDS {
+        let report = sim::run(&options(seed, Profile::Swarm), &mut |_, _| {});
+        assert!(report.is_clean(), "seed {seed}: {report}");
+        match &mut sum {
+            None => sum = Some(report),
+            Some(sum) => sum.add(&report),
+        }
+    }
+    let sum = sum.expect("some worlds");
+    let seldom: Vec<&Feature> = Feature::ALL.iter().filter(|it| sum.count(**it) < 3).collect();
+    assert!(seldom.is_empty(), "next to never in all these worlds: {seldom:?}\n{sum}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod will;
 use fastrand::Rng;
 
 use super::book::{self, Book, Publication, WILL_NUMBER};
+use super::features::Feature;
 use super::kind::{Kind, TopicForm};
 use super::ledger::Ledger;
 use super::place::Place;
@@ -184,7 +185,10 @@ impl Sensor {
             (Phase::Asleep | Phase::Visiting, None) => {
                 let has_news = self.next < kind.goal && self.publish_at <= cx.now;
                 let is_incomplete = self.ears.as_ref().is_some_and(|ears| !ears.is_complete());
-                if has_news || self.step != Step::Idle || is_incomplete {
+                let is_idle = self.phase == Phase::Asleep && self.step == Step::Idle;
+                if kind.talks_in_sleep && is_idle && !is_incomplete && cx.rng.bool() {
+                    self.talk_in_sleep(has_news, cx, kind);
+                } else if has_news || self.step != Step::Idle || is_incomplete {
                     self.connect(cx);
                 } else {
                     let sleeps_on = kind.sleeps_on && cx.rng.u32(..4) == 0;
@@ -192,6 +196,21 @@ impl Sensor {
                     self.ask(if sleeps_on { Ask::SleepOn } else { Ask::Visit }, cx);
                 }
             }
+        }
+    }
+
+    /// It wakes up and says something without connecting, as it may (12.4), and then collects its
+    /// messages.
+    fn talk_in_sleep(&mut self, has_news: bool, cx: &mut Cx<'_>, kind: &Kind) {
+        self.phase = Phase::Visiting;
+        let knows_topic = kind.topic != TopicForm::Name || self.topic_id != 0;
+        if has_news && knows_topic {
+            cx.ledger.features.count(Feature::PublishedAsleep);
+            self.begin_publication(cx, kind);
+        } else if kind.changes_will && !cx.is_calm {
+            self.change_will(cx);
+        } else {
+            self.ask(Ask::Visit, cx);
         }
     }
 
@@ -288,6 +307,10 @@ impl Sensor {
         let book = cx.book;
         let kind = book.kind(self.index);
         let needs_id = kind.topic == TopicForm::Name && self.topic_id == 0;
+        if self.phase == Phase::Visiting {
+            self.go_on_visit(needs_id, cx);
+            return;
+        }
         let wish = self.ears.as_ref().and_then(|ears| ears.missing());
         if let Some(wish) = wish {
             self.ask(Ask::Subscribe(wish), cx);
@@ -316,6 +339,16 @@ impl Sensor {
             if kind.changes_will {
                 self.due = self.due.min(self.will_at);
             }
+        }
+    }
+
+    /// The same for one that talks in its sleep.
+    fn go_on_visit(&mut self, needs_id: bool, cx: &mut Cx<'_>) {
+        match self.step {
+            Step::Release => self.ask(Ask::Release, cx),
+            Step::Publish if needs_id => self.begin_connection(cx),
+            Step::Publish => self.ask(Ask::Publish, cx),
+            Step::Idle => self.ask(Ask::Visit, cx),
         }
     }
 

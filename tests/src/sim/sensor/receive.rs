@@ -4,6 +4,7 @@ use super::super::wire::{RETAIN, SnPublish, frame, sn, split, u16_at};
 use super::ears::Novelty;
 use super::{Ask, Cx, Phase, Sensor, Step};
 use crate::sim::book;
+use crate::sim::features::Feature;
 use crate::sim::ledger::Delivery;
 use crate::sim::will_parts::Change;
 
@@ -213,6 +214,10 @@ impl Sensor {
             self.send(frame(sn::PUBACK, &[&topic_octets, &id, &[2]]), cx);
             return;
         };
+        if publish.qos() > 0 && !publish.is_dup() && self.puts_off(cx) {
+            self.send(frame(sn::PUBACK, &[&topic_octets, &id, &[1]]), cx);
+            return;
+        }
         let is_new = publish.qos() < 2 || self.note_qos2(&publish, cx);
         if is_new {
             cx.ledger.delivered(Delivery {
@@ -229,6 +234,17 @@ impl Sensor {
             1 => self.send(frame(sn::PUBACK, &[&topic_octets, &id, &[0]]), cx),
             _ => self.send(frame(sn::PUBREC, &[&id]), cx),
         }
+    }
+
+    /// Whether it has no room for a message: it wants it later (SN-062 the other way round).
+    fn puts_off(&self, cx: &mut Cx<'_>) -> bool {
+        let percent = cx.book.kind(self.index).puts_off_percent;
+        let is_active = self.phase == Phase::Active;
+        let puts_off = is_active && percent > 0 && !cx.is_calm && cx.rng.u32(..100) < percent;
+        if puts_off {
+            cx.ledger.features.count(Feature::PutOff);
+        }
+        puts_off
     }
 
     fn note_qos2(&mut self, publish: &SnPublish<'_>, cx: &mut Cx<'_>) -> bool {

@@ -10,6 +10,10 @@ impl Watch {
     pub(crate) fn heard(&mut self, octets: &[u8], cx: &mut Cx<'_>) {
         let Some((kind, body)) = split(octets) else { return };
         self.spoke_at = cx.now;
+        let is_new_place = matches!(kind, sn::CONNECT | sn::PINGREQ);
+        if !self.is_bound(cx.place) && !is_new_place {
+            self.stray = Some((cx.place, cx.ledger.turn));
+        }
         match kind {
             sn::CONNECT => self.hear_connect(body, cx),
             sn::WILLMSG => {
@@ -168,7 +172,8 @@ impl Watch {
         let msg_id = u16_at(body, 2);
         // One that comes after PUBREC is about a copy, and says nothing any more.
         let ends = self.exchange.is_some_and(|it| it.msg_id == msg_id && !it.is_received);
-        if !ends {
+        // One without room wants it later.
+        if !ends || body.last() == Some(&1) {
             return;
         }
         self.exchange = None;

@@ -122,6 +122,8 @@ pub(crate) struct Watch {
     will: Option<Publication>,
     /// When it said something last.
     spoke_at: u64,
+    /// Where it spoke from without a session, and the turn: it is told to connect (SN-026).
+    stray: Option<(Place, u64)>,
     connects: Vec<Connect>,
     requests: Vec<Request>,
     ids: Vec<TopicId>,

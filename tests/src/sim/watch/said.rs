@@ -137,6 +137,12 @@ impl Watch {
             self.is_unsure &= self.may_be_elsewhere;
             return;
         }
+        // In the turn in which a visit moves its session the answer to what it said before leaves.
+        let stray = self.stray.filter(|(place, _)| place.is(cx.place));
+        if stray.is_some_and(|(_, turn)| turn == cx.ledger.turn) {
+            self.stray = None;
+            return;
+        }
         // After a crash the session may still be at the address that it had before.
         self.set_state(State::Unknown, cx);
         if self.is_clean {

@@ -26,6 +26,7 @@ impl World {
         }
         self.note_owner(sensor, place);
         self.with_watch(sensor, place, |watch, cx| watch.heard(octets, cx));
+        self.note_sleep(sensor);
         self.hub.broker.stats_mut().packets_received += 1;
         match self.plant.up(sensor, place, octets, &self.book) {
             Up::Pass => self.submit(sensor, place, octets),

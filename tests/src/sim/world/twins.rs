@@ -58,6 +58,13 @@ impl World {
         }
     }
 
+    /// One that sleeps by now cannot be asked.
+    pub(super) fn note_sleep(&mut self, sensor: u32) {
+        if let Some(twin) = self.twins.get_mut(&sensor) {
+            twin.is_owner_there &= self.watches[sensor as usize].is_active();
+        }
+    }
+
     /// A message leaves for a sensor that may have one.
     pub(super) fn note_question(&mut self, sensor: u32, message: &[u8]) {
         if let Some(twin) = self.twins.get_mut(&sensor) {
