@@ -54,6 +54,7 @@ impl Broker {
         self.now = now;
         let Some(key) = self.by_client_id.get(client_id).copied() else { return false };
         assert!(self.restoring.is_some(), "a session is linked again before the restore is over");
+        let inflight_max = self.config.limits.inflight_max;
         let session = self.session(key);
         if session.link.is_some() || !session.dialect.is_sn() || session.expiry_s == 0 {
             return false;
@@ -61,6 +62,7 @@ impl Broker {
         session.link = Some(Link {
             id: link,
             credit,
+            inflight_max,
             greeted: true,
             subscribing: 0,
             keep_alive: None,
@@ -347,7 +349,7 @@ impl Broker {
         self.by_link.insert(link, key);
         self.connected_max = self.connected_max.max(self.by_link.len());
         let expiry_s = self.cut_expiry(connect.session_expiry_s);
-        let last_seen = self.now.mono;
+        let (last_seen, inflight_max) = (self.now.mono, self.config.limits.inflight_max);
         let session = self.session(key);
         session.dialect = connect.dialect;
         session.expiry_s = expiry_s;
@@ -358,6 +360,7 @@ impl Broker {
         session.link = Some(Link {
             id: link,
             credit: connect.credit,
+            inflight_max,
             greeted: false,
             subscribing: 0,
             keep_alive: None,
