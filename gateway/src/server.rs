@@ -19,6 +19,7 @@ mod dispatch;
 mod durable;
 mod newcomers;
 mod read;
+mod reload;
 mod settings;
 mod start;
 mod stop;
@@ -43,6 +44,7 @@ use broker_core::users::Users;
 use mio::{Events, Poll, Token};
 use signal_hook_mio::v1_0::Signals;
 
+use crate::cli::CliArgs;
 use crate::config::Config;
 use crate::logging::Log;
 use crate::net::listener::TcpListenerPort;
@@ -54,6 +56,7 @@ use crate::sn::SnGateway;
 use budget::Readable;
 use clock::Clock;
 use durable::Durable;
+use reload::Reload;
 pub use start::StartError;
 use stop::Phase;
 use tcp::{Links, TcpLink};
@@ -105,11 +108,14 @@ pub struct Server {
     traffic: Traffic,
     turns: Turns,
     log: Log,
+    reload: Reload,
 }
 
 /// A TCP listener and whether somebody may wait there.
 struct Listener {
     port: TcpListenerPort,
+    /// Which of the listeners of the configuration it is.
+    configured: usize,
     /// Who may come, where MQTT is spoken over WebSocket.
     ws: Option<Arc<ws::Policy>>,
     /// What the answers to its clients wait for.
@@ -154,12 +160,13 @@ struct Traffic {
 }
 
 impl Server {
-    /// Binds everything that the configuration names.
+    /// Binds everything that the configuration names. The command line that it was loaded from is
+    /// for loading it again, at SIGHUP.
     ///
     /// # Errors
     /// The first address that could not be bound, with what to do about it.
-    pub fn start(config: &Config, log: Log) -> Result<Self, StartError> {
-        start::start(config, log)
+    pub fn start(args: CliArgs, config: Config, log: Log) -> Result<Self, StartError> {
+        start::start(args, config, log)
     }
 
     /// The line that tells others where everything is bound.
@@ -196,6 +203,7 @@ impl Server {
                 self.note(event.token(), event);
             }
             let now = self.clock.now();
+            self.hear_reload(now);
             self.turn(now);
             self.log.sum_up();
             let took = begin.elapsed();
@@ -225,7 +233,7 @@ impl Server {
         match token::place(token) {
             Place::Signals => self.handle_signals(),
             // The turn looks at it in any case.
-            Place::Store => {}
+            Place::Waker => {}
             Place::Listener(index) => {
                 if let Some(listener) = self.listeners.get_mut(index) {
                     listener.is_ready = true;
