@@ -65,8 +65,6 @@ pub(crate) struct Session {
 pub(crate) struct Link {
     pub(crate) id: LinkId,
     pub(crate) credit: Credit,
-    /// The largest window that it may have, as of its beginning.
-    pub(crate) inflight_max: u16,
     /// Nothing is delivered before the answer to CONNECT has left [MQTT-3.2.0-1].
     pub(crate) greeted: bool,
     /// Answers to SUBSCRIBE that have not left. Nothing is delivered before them either: what

@@ -199,8 +199,8 @@ impl<S: Subscriber> Filter<S> for Limiter {
     }
 
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
-        // Lines that sum up others are few by themselves, and those about the configuration are told
-        // by nobody but the operator.
+        // Lines that sum up others are few by themselves, and those about the configuration are
+        // caused by nobody but the operator.
         let target = event.metadata().target();
         target == SUMMARY || target == CONFIGURATION || self.admit(event.metadata(), Instant::now())
     }

@@ -19,8 +19,8 @@ impl Broker {
     /// Takes other settings from now on. Those of a process stay as they were at its start: whether
     /// it is durable, its version and its seed.
     ///
-    /// Lower bounds refuse what is new and touch nothing that is there; [`Limits`] says at each what
-    /// that means. Windows and session expiry are for links that come from now on. Bounds of queues
+    /// Lower bounds refuse what is new and touch nothing that is there; [`Limits`] says at each
+    /// what that means. Windows and session expiry are for links that come from now on. Bounds of queues
     /// are set with [`Broker::set_queue_limits`]. Work is in proportion to the groups of shared
     /// subscriptions.
     ///

@@ -5,8 +5,8 @@
 //! first), or the client is cut off. The caller counts every case.
 //!
 //! Bounds may be lowered below what waits. Nothing goes for that: where the new message would be
-//! refused it is, and where the oldest make room each takes the place of what it pushes out, so that
-//! the queue does not grow and comes down to its bounds as its client takes messages.
+//! refused it is, and where the oldest make room each takes the place of what it pushes out, so
+//! that the queue does not grow and comes down to its bounds as its client takes messages.
 //!
 //! Retained messages for a new subscription wait here as well, few at a time. They are older than
 //! what came since, so they stand in front of that [MQTT-4.6.0-6]; and as the store of retained

@@ -323,14 +323,15 @@ fn unit(name: &str) -> &'static str {
 
 /// Declares the keys of a table: a struct, how it is read, and its part of the reference.
 ///
-/// An entry is `Class name: Type = default, bounds;`. The [`Class`] says when a change takes effect.
-/// The bounds are there for integers only. A default may use the keys above it, and is then told in
-/// words: `Class name: Type = default => "words";`.
+/// An entry is `Class name: Type = default, bounds;`. The [`Class`] says when a change takes
+/// effect. The bounds are there for integers only. A default may use the keys above it, and is then
+/// told in words: `Class name: Type = default => "words";`.
 macro_rules! settings {
     ($(#[$meta:meta])* $vis:vis struct $Name:ident {
         $(
             $(#[doc = $about:literal])+
-            $Class:ident $key:ident: $Type:ty = $default:expr $(=> $words:literal)? $(, $bounds:expr)?;
+            $Class:ident $key:ident: $Type:ty
+                = $default:expr $(=> $words:literal)? $(, $bounds:expr)?;
         )+
     }) => {
         $(#[$meta])*

@@ -232,7 +232,8 @@ impl Links {
     }
 
     /// The kernel has no room for the link: it is looked at again after `pause`, once, however
-    /// often it is blocked until then. `pause` is the same for all links.
+    /// often it is blocked until then. `pause` is the same for all links; when the setting behind
+    /// it has changed, links wait for those that stand before them.
     pub(super) fn block(&mut self, key: Key<TcpLink>, now: Instant, pause: Duration) {
         let Some(link) = self.arena.get_mut(key) else { return };
         link.is_blocked = true;

@@ -2,12 +2,12 @@
 //!
 //! Client and gateway know such an id in advance, so nothing on the wire tells when one of the two
 //! has learnt another meaning. When the operator gives an id another topic, or takes it away, while
-//! a sensor is connected or asleep, its next reading would land under a topic that it does not mean.
-//! So what an id means to a client, it means until the client connects again: that is when a device
-//! with another table begins. An id that meant nothing to it gets its meaning at once.
+//! a sensor is connected or asleep, its next reading would land under a topic that it does not
+//! mean. So what an id means to a client, it means until the client connects again: that is when a
+//! device with another table begins. An id that meant nothing to it gets its meaning at once.
 //!
-//! A table in which an id lost or changed its meaning is followed by a new one; the earlier ones are
-//! kept as long as a client goes by them, and are few ([`TABLES_MAX`]).
+//! A table in which an id lost or changed its meaning is followed by a new one; the earlier ones
+//! are kept as long as a client goes by them, and are few ([`TABLES_MAX`]).
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,8 +1,8 @@
 //! Other settings while everything goes on.
 //!
 //! A setting holds for whatever happens from then on: the next repetition, the next visit, the next
-//! CONNECT. What is under way ends as it began: a timer that runs is not set anew, and what a client
-//! was promised when it connected stays until it connects again.
+//! CONNECT. What is under way ends as it began: a timer that runs is not set anew, and what a
+//! client was promised when it connected stays until it connects again.
 
 use core::time::Duration;
 
