@@ -127,6 +127,18 @@ impl Hub {
         hub
     }
 
+    /// Other settings between two turns, as `gateway/src/server/reload.rs` applies them. What is a
+    /// process's own stays. Returns whether the predefined topics were taken.
+    pub(crate) fn reload(&mut self, now: Now, setup: Setup) -> bool {
+        self.broker.reconfigure(now, setup.broker.clone());
+        self.broker.set_queue_limits(setup.mqtt.queue, setup.sn.queue);
+        let is_taken = self.sn.set_settings(now, setup.sn.clone());
+        let broker = BrokerConfig { seed: self.setup.broker.seed, ..setup.broker };
+        self.setup = Setup { broker, ..setup };
+        self.has_more = true;
+        is_taken
+    }
+
     fn open_store(&mut self) -> Result<(), OpenError> {
         if let Some(drive) = self.setup.drive {
             let store = Store::open(&self.disk, drive, self.rng.fork(), self.fault)?;
@@ -208,6 +220,7 @@ impl Hub {
         }
         self.sn.finish_restore(now, &mut self.broker);
         let report = self.broker.finish_restore(now, was_clean);
+        self.broker.set_queue_limits(self.setup.mqtt.queue, self.setup.sn.queue);
         if report.dangling > 0 && self.fault.is_none() {
             let what = format!("{} records refer to nothing", report.dangling);
             return Err(BootError::Broken(what));

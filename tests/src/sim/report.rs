@@ -78,6 +78,7 @@ impl Report {
         sum.disk_refusals += more.disk_refusals;
         sum.syncs += more.syncs;
         sum.compactions += more.compactions;
+        sum.reloads += more.reloads;
         sum.clock_jumps += more.clock_jumps;
         sum.bad_datagrams += more.bad_datagrams;
         sum.bad_streams += more.bad_streams;
@@ -116,8 +117,13 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "gateway            {} restarts, {} clock jumps, {} bad datagrams, {} bad streams",
-            faults.restarts, faults.clock_jumps, faults.bad_datagrams, faults.bad_streams
+            "gateway            {} restarts, {} reloads, {} clock jumps, {} bad datagrams, \
+             {} bad streams",
+            faults.restarts,
+            faults.reloads,
+            faults.clock_jumps,
+            faults.bad_datagrams,
+            faults.bad_streams
         )?;
         writeln!(
             f,

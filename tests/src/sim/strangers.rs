@@ -42,6 +42,14 @@ impl Strangers {
         }
     }
 
+    /// Other settings: for what is counted across the change the looser ones hold.
+    pub(crate) fn reloaded(&mut self, settings: &sn::Settings) {
+        let Self { per_source, window_ms, per_s, .. } = Self::new(settings);
+        self.per_source = self.per_source.max(per_source);
+        self.window_ms = self.window_ms.min(window_ms);
+        self.per_s = self.per_s.max(per_s);
+    }
+
     pub(crate) fn heard(&mut self, device: u32, bytes: usize) {
         self.accounts.entry(device).or_default().bytes_in += bytes;
     }

@@ -72,6 +72,7 @@ impl World {
         self.doom = None;
         self.hub.disk.die_in(None);
         self.hub.disk.set_failure(None);
+        self.reload_first();
     }
 
     /// One turn of the machine, of which it may not see the end.
@@ -253,6 +254,7 @@ impl World {
             }
         }
         self.note("back".to_owned());
+        self.reloads.machine_began();
         self.before = done;
         self.is_down = false;
         self.ledger.turn = self.hub.turn_number();

@@ -14,6 +14,7 @@ mod crash;
 mod devices;
 mod end;
 mod hear;
+mod reload;
 mod troubles;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -37,6 +38,7 @@ use super::wire::Octets;
 use super::{Options, report::Report};
 
 use crash::Doom;
+use reload::Reloads;
 use troubles::Trouble;
 
 /// Virtual time that devices have for their goals after the last fault. The slowest sleepers
@@ -116,6 +118,7 @@ pub(crate) struct Faults {
     pub(crate) disk_refusals: u64,
     pub(crate) syncs: u64,
     pub(crate) compactions: u64,
+    pub(crate) reloads: u64,
     pub(crate) clock_jumps: u64,
     pub(crate) bad_datagrams: u64,
     pub(crate) bad_streams: u64,
@@ -140,6 +143,7 @@ pub(crate) struct World {
     heap: Heap<Event>,
     hub: Hub,
     setup: Setup,
+    reloads: Reloads,
     net: Net,
     sensors: Vec<Sensor>,
     watches: Vec<Watch>,
@@ -224,12 +228,14 @@ impl World {
             looked_at: 0,
             out: Vec::new(),
             sent: Vec::new(),
+            reloads: Reloads::new(setup),
             setup: setup.clone(),
             book: book.clone(),
             hub,
             rng,
         };
         world.populate(&plan);
+        world.plan_reloads(options);
         world
     }
 
