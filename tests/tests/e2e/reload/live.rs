@@ -160,6 +160,22 @@ fn a_hundred_signals_in_a_row_lose_nothing() {
     sensor.disconnect();
 }
 
+/// Those beyond the new bound stay, and nobody else comes in.
+#[test]
+fn fewer_connections_close_none() {
+    let few = "connections = 2\nconnections_per_source_unidentified = 2";
+    let mut gateway = Gateway::start();
+    let connect = |n: usize| MqttClient::connect(gateway.mqtt(), &format!("client{n}"));
+    let mut clients: Vec<MqttClient> = (0..5).map(connect).collect();
+    gateway.reload(Gateway::builder().limits(few));
+    clients.iter_mut().for_each(MqttClient::ping);
+    MqttClient::open(gateway.mqtt()).expect_closed();
+    clients.iter_mut().for_each(MqttClient::ping);
+    gateway.reload(Gateway::builder());
+    MqttClient::connect(gateway.mqtt(), "one more").ping();
+    clients.iter_mut().for_each(MqttClient::ping);
+}
+
 /// The program takes what the command line says from there, whatever the file says.
 #[test]
 fn the_command_line_goes_before_the_file_still() {
