@@ -10,6 +10,7 @@ mod gate;
 mod line;
 mod output;
 mod publish;
+mod reconfigure;
 mod record;
 mod restore;
 mod route;
@@ -113,10 +114,8 @@ impl Broker {
     pub fn new(config: BrokerConfig, now: Now) -> Self {
         let seed = config.seed;
         let mut timers = TimerWheel::new(now.mono);
-        if config.sys_interval.is_some() {
-            // The first values are there from the beginning.
-            timers.insert(now.mono, Timer::Sys);
-        }
+        // The first values are there from the beginning.
+        let sys_timer = config.sys_interval.map(|_| timers.insert(now.mono, Timer::Sys));
         Self {
             rng: fastrand::Rng::with_seed(seed),
             now,
@@ -150,7 +149,7 @@ impl Broker {
             dropped: Vec::new(),
             overflowed: Vec::new(),
             stats: Stats::default(),
-            sys: Sys::new(now),
+            sys: Sys::new(now, sys_timer),
             config,
         }
     }
@@ -192,11 +191,10 @@ impl Broker {
 
     /// Says how much a link may be sent from now on.
     pub fn set_credit(&mut self, link: LinkId, credit: Credit) {
-        let inflight_max = self.config.limits.inflight_max;
-        let cut = |window: u16| window.clamp(1, inflight_max);
         let Some(key) = self.by_link.get(&link).copied() else { return };
         let session = self.sessions.get_mut(key).expect("a link belongs to a session");
         let link = session.link.as_mut().expect("found by its link");
+        let cut = |window: u16| session.window.cut(window);
         link.credit = match credit {
             Credit::Paused => Credit::Paused,
             Credit::Window(window) => Credit::Window(cut(window)),

@@ -175,6 +175,17 @@ impl<T> Arena<T> {
             Place::Free { .. } => None,
         })
     }
+
+    /// The same, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key<T>, &mut T)> {
+        self.places.iter_mut().enumerate().filter_map(|(index, place)| match place {
+            Place::Taken { generation, value } => {
+                let index = u32::try_from(index).expect("an arena stays below 2^32 places");
+                Some((Key::from_parts(index, *generation), value))
+            }
+            Place::Free { .. } => None,
+        })
+    }
 }
 
 #[cfg(test)]

@@ -62,6 +62,14 @@ impl Exchange {
         matches!(self.0, Stage::Named)
     }
 
+    /// Whom it is about, and what the client's proof will be compared with.
+    pub(crate) fn subject(&self) -> Option<(&str, &Verifier)> {
+        match &self.0 {
+            Stage::Named => None,
+            Stage::Challenged(challenged) => Some((&challenged.user, &challenged.verifier)),
+        }
+    }
+
     /// Answers client-first with server-first.
     pub(crate) fn challenge(
         first: &ClientFirst<'_>,

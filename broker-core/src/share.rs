@@ -39,6 +39,12 @@ pub struct ShareStrategies {
     pub by_name: BTreeMap<String, ShareStrategy>,
 }
 
+impl ShareStrategies {
+    fn of(&self, name: &str) -> ShareStrategy {
+        self.by_name.get(name).copied().unwrap_or(self.default)
+    }
+}
+
 /// The number of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ShareId(u32);
@@ -101,6 +107,14 @@ impl Shares {
             by_name: hash::map(seed),
             positions: hash::map(seed ^ 1),
             strategies,
+        }
+    }
+
+    /// Other strategies, for the groups that are there as well.
+    pub(crate) fn set_strategies(&mut self, strategies: ShareStrategies) {
+        self.strategies = strategies;
+        for group in self.groups.iter_mut().flatten() {
+            group.strategy = self.strategies.of(&group.name);
         }
     }
 
@@ -247,8 +261,7 @@ impl Shares {
     }
 
     fn create(&mut self, node: NodeId, name: &str) -> ShareId {
-        let by_name = &self.strategies.by_name;
-        let strategy = by_name.get(name).copied().unwrap_or(self.strategies.default);
+        let strategy = self.strategies.of(name);
         let group = Group { name: name.into(), node, strategy, members: Vec::new(), next: 0 };
         let id = if let Some(id) = self.free.pop() {
             self.groups[id.0 as usize] = Some(group);

@@ -102,6 +102,32 @@ impl Users {
         true
     }
 
+    /// Nobody yet, with the same secret: to be filled, perhaps on another thread, and then to take
+    /// over by [`Users::replace`].
+    pub const fn successor(&self) -> Self {
+        Self::new(self.secret)
+    }
+
+    /// From now on those of `new` may come in, and those of the present users that `is_kept` names,
+    /// with what is known of their passwords. For everybody else it is as if they had never been
+    /// there, also in an exchange that has begun.
+    pub fn replace(&mut self, new: Self, is_kept: impl Fn(&str) -> bool) {
+        let old = core::mem::replace(&mut self.users, new.users);
+        for (name, user) in old.into_iter().filter(|(name, _)| is_kept(name)) {
+            self.users.entry(name).or_insert(user);
+        }
+    }
+
+    /// Whether user names are looked at.
+    pub fn asks_names(&self) -> bool {
+        !(self.users.is_empty() && self.lets_anonymous_in)
+    }
+
+    /// Whether there is a user with this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.users.contains_key(name)
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.users.len()
@@ -146,8 +172,9 @@ impl Authenticator for Users {
         user_name: Option<&str>,
         password: Option<&[u8]>,
     ) -> Result<(), ReasonCode> {
-        let is_open = self.users.is_empty() && self.lets_anonymous_in;
-        if is_open || (user_name.is_none() && password.is_none() && self.lets_anonymous_in) {
+        if !self.asks_names()
+            || (user_name.is_none() && password.is_none() && self.lets_anonymous_in)
+        {
             return Ok(());
         }
         let Some(user_name) = user_name else { return Err(ReasonCode::NotAuthorized) };
@@ -187,7 +214,12 @@ impl Authenticator for Users {
         if exchange.is_named() {
             return self.challenge(data);
         }
-        let (user, data) = exchange.finish(data).ok_or(ReasonCode::NotAuthorized)?;
+        // Users may have changed since it began.
+        let is_current = exchange.subject().is_some_and(|(name, verifier)| {
+            self.users.get(name).is_some_and(|user| user.verifier == *verifier)
+        });
+        let done = exchange.finish(data).filter(|_| is_current);
+        let (user, data) = done.ok_or(ReasonCode::NotAuthorized)?;
         Ok(Step::Done { user, data })
     }
 }
@@ -316,6 +348,25 @@ mod tests {
         assert_eq!(begin(&mut Users::new([7; 32]), scram::METHOD), unknown);
         assert_eq!(begin(&mut users(&["a"]), scram::METHOD), Ok(()));
         assert_eq!(begin(&mut users(&["a"]), "SCRAM-SHA-1"), unknown);
+    }
+
+    #[test]
+    fn others_take_over_and_those_that_stay_have_lost_nothing() {
+        let mut users = users(&["stays", "goes", "changes"]);
+        assert_eq!(check(&mut users, NOW, "stays", b"pencil"), None);
+        let mut next = users.successor();
+        assert!(next.add("changes", Credential::Password(b"crayon")));
+        assert!(next.add("comes", Credential::Password(b"crayon")));
+        users.replace(next, |name| name == "stays");
+        let wrong = Some(ReasonCode::BadUserNameOrPassword);
+        assert_eq!(check(&mut users, NOW, "goes", b"pencil"), wrong);
+        assert_eq!(check(&mut users, NOW, "changes", b"pencil"), wrong);
+        assert_eq!(check(&mut users, NOW, "changes", b"crayon"), None);
+        assert_eq!(check(&mut users, NOW, "comes", b"crayon"), None);
+        assert!(users.users["stays"].tag.is_some(), "its password is known still");
+        assert_eq!((users.len(), users.contains("goes")), (3, false));
+        users.replace(users.successor(), |_| false);
+        assert!(users.is_empty() && !users.asks_names());
     }
 
     #[test]

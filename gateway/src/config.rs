@@ -11,6 +11,7 @@ mod mqtt;
 mod names;
 mod problem;
 mod reference;
+mod reload;
 mod sections;
 mod setting;
 mod storage;
@@ -32,6 +33,7 @@ pub use self::listener::{Listener, ListenerKind, SnListener, WsListener};
 pub use self::mqtt::{MqttSettings, MqttVersion, ShareChoice};
 pub use self::problem::{Place, Problem, Problems};
 pub(crate) use self::reference::limits_help;
+pub use self::reload::{Change, Class};
 pub use self::sections::{
     Limits, LogFormat, LogLevel, LogSettings, QueueOverflow, SnSettings, SysSettings, WakeRebind,
 };

@@ -17,7 +17,7 @@ use tracing::{Event, Metadata, Subscriber, warn};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::{Context, Filter, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt};
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::config::{LogFormat, LogLevel, LogSettings};
 
@@ -32,6 +32,8 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// Keeps the log going; when it is dropped what waits is written.
 pub struct Log {
     limiter: Limiter,
+    set_level: Box<dyn Fn(LevelFilter) + Send>,
+    set_format: Box<dyn Fn(LogFormat) + Send>,
     guard: Option<WorkerGuard>,
 }
 
@@ -43,22 +45,25 @@ impl Log {
             .lossy(true)
             .thread_name("log")
             .finish(io::stderr());
-        let level = match settings.level {
-            LogLevel::Error => LevelFilter::ERROR,
-            LogLevel::Warn => LevelFilter::WARN,
-            LogLevel::Info => LevelFilter::INFO,
-            LogLevel::Debug => LevelFilter::DEBUG,
-            LogLevel::Trace => LevelFilter::TRACE,
-        };
-        let layer = match settings.format {
-            LogFormat::Text => text(writer).boxed(),
-            LogFormat::Json => fmt::layer().json().with_writer(writer).boxed(),
-        };
+        let (level, level_handle) = reload::Layer::new(level_of(settings.level));
+        let (lines, lines_handle) = reload::Layer::new(writes(settings.format, writer.clone()));
         let limiter = Limiter::new(lines_per_s);
-        let limited = layer.with_filter(limiter.clone()).with_filter(level);
+        let limited = lines.with_filter(limiter.clone()).with_filter(level);
         // Fails only if somebody has begun a log before, as tests in one process do.
         let _ = tracing_subscriber::registry().with(limited).try_init();
-        Self { limiter, guard: Some(guard) }
+        // They fail only where that failed.
+        let set_level = Box::new(move |level| level_handle.reload(level).unwrap_or_default());
+        let set_format = Box::new(move |format| {
+            lines_handle.reload(writes(format, writer.clone())).unwrap_or_default();
+        });
+        Self { limiter, set_level, set_format, guard: Some(guard) }
+    }
+
+    /// Other settings for the lines that come from now on.
+    pub fn configure(&self, settings: &LogSettings, lines_per_s: u32) {
+        (self.set_level)(level_of(settings.level));
+        (self.set_format)(settings.format);
+        self.limiter.lines_per_s.store(lines_per_s, Ordering::Relaxed);
     }
 
     /// Tells how many lines were left out. To be called now and then; costs nothing if none were.
@@ -72,8 +77,8 @@ impl Log {
     }
 
     /// How many lines of one kind are written in a second.
-    pub const fn lines_per_s(&self) -> u32 {
-        self.limiter.lines_per_s
+    pub fn lines_per_s(&self) -> u32 {
+        self.limiter.lines_per_s.load(Ordering::Relaxed)
     }
 
     /// The most lines of one kind that were written in a second so far.
@@ -92,11 +97,23 @@ impl Log {
     }
 }
 
-fn text<S>(writer: NonBlocking) -> impl Layer<S>
-where
-    S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
-{
-    fmt::layer().with_target(false).with_ansi(false).with_writer(writer)
+const fn level_of(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
+fn writes(format: LogFormat, writer: NonBlocking) -> Box<dyn Layer<Registry> + Send + Sync> {
+    match format {
+        LogFormat::Text => {
+            fmt::layer().with_target(false).with_ansi(false).with_writer(writer).boxed()
+        }
+        LogFormat::Json => fmt::layer().json().with_writer(writer).boxed(),
+    }
 }
 
 /// How many lines of one kind were written in this second, and how many were not.
@@ -111,7 +128,7 @@ struct Kind {
 /// Lets so many lines of each kind through in a second.
 #[derive(Clone, Debug)]
 struct Limiter {
-    lines_per_s: u32,
+    lines_per_s: Arc<AtomicU32>,
     kinds: Arc<Mutex<HashMap<Identifier, Kind>>>,
     /// Whether any kind has lines that were left out and not summed up.
     has_suppressed: Arc<AtomicBool>,
@@ -123,7 +140,7 @@ struct Limiter {
 impl Limiter {
     fn new(lines_per_s: u32) -> Self {
         Self {
-            lines_per_s,
+            lines_per_s: Arc::new(AtomicU32::new(lines_per_s)),
             kinds: Arc::default(),
             has_suppressed: Arc::default(),
             most_written: Arc::default(),
@@ -146,7 +163,7 @@ impl Limiter {
             kind.since = now;
             kind.written = 0;
         }
-        let has_room = kind.written < self.lines_per_s;
+        let has_room = kind.written < self.lines_per_s.load(Ordering::Relaxed);
         if has_room {
             kind.written += 1;
             self.most_written.fetch_max(kind.written, Ordering::Relaxed);
@@ -182,10 +199,15 @@ impl<S: Subscriber> Filter<S> for Limiter {
     }
 
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
-        // Lines that sum up others are few by themselves.
-        event.metadata().target() == SUMMARY || self.admit(event.metadata(), Instant::now())
+        // Lines that sum up others are few by themselves, and those about the configuration are
+        // caused by nobody but the operator.
+        let target = event.metadata().target();
+        target == SUMMARY || target == CONFIGURATION || self.admit(event.metadata(), Instant::now())
     }
 }
 
 /// The target of lines that sum up others.
 const SUMMARY: &str = "mqtt_sn_gw::log";
+
+/// The target of lines about another configuration, each of which is written.
+pub(crate) const CONFIGURATION: &str = "mqtt_sn_gw::configuration";

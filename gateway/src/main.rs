@@ -17,7 +17,7 @@ const WRONG_USE: u8 = 2;
 
 fn main() -> ExitCode {
     match cli::parse() {
-        Command::Serve(args) => Config::load(&args).map_or_else(|p| refuse(&p), |c| serve(&c)),
+        Command::Serve(args) => Config::load(&args).map_or_else(|p| refuse(&p), |c| serve(args, c)),
         Command::Check(args) => check(args),
         Command::Pub(args) => client::publish(&args),
         Command::Sub(args) => client::subscribe(&args),
@@ -26,10 +26,10 @@ fn main() -> ExitCode {
 }
 
 /// Serves clients until told to stop.
-fn serve(config: &Config) -> ExitCode {
+fn serve(args: CliArgs, config: Config) -> ExitCode {
     let log = Log::start(&config.log, config.limits.log_lines_per_s);
     config.notes.iter().for_each(|note| warn!("{note}"));
-    let mut server = match Server::start(config, log) {
+    let mut server = match Server::start(args, config, log) {
         Ok(server) => server,
         Err(error) => {
             tell(&mut io::stderr(), format_args!("mqtt-sn-gw: {error}"));

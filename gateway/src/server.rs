@@ -19,6 +19,7 @@ mod dispatch;
 mod durable;
 mod newcomers;
 mod read;
+mod reload;
 mod settings;
 mod start;
 mod stop;
@@ -44,6 +45,7 @@ use broker_core::users::Users;
 use mio::{Events, Poll, Token};
 use signal_hook_mio::v1_0::Signals;
 
+use crate::cli::CliArgs;
 use crate::config::Config;
 use crate::logging::Log;
 use crate::net::listener::TcpListenerPort;
@@ -55,6 +57,7 @@ use crate::sn::SnGateway;
 use budget::Readable;
 use clock::Clock;
 use durable::Durable;
+use reload::Reload;
 pub use start::StartError;
 use stop::Phase;
 use tcp::{Links, TcpLink};
@@ -108,11 +111,14 @@ pub struct Server {
     traffic: Traffic,
     turns: Turns,
     log: Log,
+    reload: Reload,
 }
 
 /// A TCP listener and whether somebody may wait there.
 struct Listener {
     port: TcpListenerPort,
+    /// Which of the listeners of the configuration it is.
+    configured: usize,
     /// Who may come, where MQTT is spoken over WebSocket.
     ws: Option<Arc<ws::Policy>>,
     /// What the answers to its clients wait for.
@@ -157,12 +163,13 @@ struct Traffic {
 }
 
 impl Server {
-    /// Binds everything that the configuration names.
+    /// Binds everything that the configuration names. The command line that it was loaded from is
+    /// for loading it again, at SIGHUP.
     ///
     /// # Errors
     /// The first address that could not be bound, with what to do about it.
-    pub fn start(config: &Config, log: Log) -> Result<Self, StartError> {
-        start::start(config, log)
+    pub fn start(args: CliArgs, config: Config, log: Log) -> Result<Self, StartError> {
+        start::start(args, config, log)
     }
 
     /// The line that tells others where everything is bound.
@@ -199,6 +206,7 @@ impl Server {
                 self.note(event.token(), event);
             }
             let now = self.clock.now();
+            self.hear_reload(now);
             self.turn(now);
             self.log.sum_up();
             let took = begin.elapsed();
@@ -230,7 +238,7 @@ impl Server {
         match token::place(token) {
             Place::Signals => self.handle_signals(),
             // The turn looks at it in any case.
-            Place::Store => {}
+            Place::Waker => {}
             Place::Listener(index) => {
                 if let Some(listener) = self.listeners.get_mut(index) {
                     listener.is_ready = true;

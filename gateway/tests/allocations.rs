@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use mqtt_sn_gw::cli::CliArgs;
 use mqtt_sn_gw::config::Config;
 use mqtt_sn_gw::logging::Log;
 use mqtt_sn_gw::server::Server;
@@ -218,7 +219,8 @@ fn send(publisher: &mut Client, subscriber: &mut Client, qos: u8, count: usize) 
 fn messages_between_warm_sessions_allocate_nothing() {
     let config = Config::parse("test", CONFIG).unwrap_or_else(|problems| panic!("{problems}"));
     let log = Log::start(&config.log, config.limits.log_lines_per_s);
-    let mut server = Server::start(&config, log).expect("loopback has free ports");
+    let mut server =
+        Server::start(CliArgs::default(), config, log).expect("loopback has free ports");
     let ready = server.ready_line();
     let address = |kind: &str| -> SocketAddr {
         let field = ready.split(' ').find_map(|field| field.strip_prefix(kind));

@@ -10,6 +10,8 @@
 //! It listens on ports that the system chose, keeps its files in a folder of its own, and is
 //! killed by its id when the value is dropped; if the test is failing then, its log is printed.
 
+mod reload;
+
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;

@@ -115,6 +115,14 @@ impl Process {
         found
     }
 
+    /// The same for so many lines; `false` if the process ended without them.
+    #[track_caller]
+    pub fn wait_for_log_lines(&self, text: &str, count: usize) -> bool {
+        let (found, ended) = self.log.wait_for_lines(|line| line.contains(text), count);
+        assert!(found || ended, "no {count} lines with `{text}` in {}", self.log());
+        found
+    }
+
     /// The same for a line that ends with `text`.
     #[track_caller]
     pub fn wait_for_log_end(&self, text: &str) -> bool {
@@ -278,7 +286,12 @@ impl Log {
 
     /// Waits for such a line, or for the end: whether the one and the other is there.
     fn wait_for(&self, is_it: impl Fn(&str) -> bool) -> (bool, bool) {
-        let found = |lines: &LogLines| lines.kept.iter().any(|line| is_it(line));
+        self.wait_for_lines(is_it, 1)
+    }
+
+    fn wait_for_lines(&self, is_it: impl Fn(&str) -> bool, count: usize) -> (bool, bool) {
+        let is_one = |line: &&String| is_it(line);
+        let found = |lines: &LogLines| lines.kept.iter().filter(is_one).count() >= count;
         let waiting = |lines: &mut LogLines| !lines.closed && !found(lines);
         let waited = self.changed.wait_timeout_while(self.lock(), PATIENCE, waiting);
         let (lines, _) = waited.expect("as in lock()");

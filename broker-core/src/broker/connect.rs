@@ -54,10 +54,12 @@ impl Broker {
         self.now = now;
         let Some(key) = self.by_client_id.get(client_id).copied() else { return false };
         assert!(self.restoring.is_some(), "a session is linked again before the restore is over");
+        let inflight_max = self.config.limits.inflight_max;
         let session = self.session(key);
         if session.link.is_some() || !session.dialect.is_sn() || session.expiry_s == 0 {
             return false;
         }
+        session.window.set_len_max(inflight_max);
         session.link = Some(Link {
             id: link,
             credit,
@@ -347,12 +349,13 @@ impl Broker {
         self.by_link.insert(link, key);
         self.connected_max = self.connected_max.max(self.by_link.len());
         let expiry_s = self.cut_expiry(connect.session_expiry_s);
-        let last_seen = self.now.mono;
+        let (last_seen, inflight_max) = (self.now.mono, self.config.limits.inflight_max);
         let session = self.session(key);
         session.dialect = connect.dialect;
         session.expiry_s = expiry_s;
         session.queue.set_limits(connect.queue);
         session.window.set_id_max(id_max(connect.dialect));
+        session.window.set_len_max(inflight_max);
         // Everything unacknowledged is sent again [MQTT-4.4.0-1].
         session.window.resend_all();
         session.link = Some(Link {

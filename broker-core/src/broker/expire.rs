@@ -41,9 +41,8 @@ impl Broker {
                 Timer::Retained(message, sequence) => self.expire_retained(message, sequence),
                 Timer::Sys => {
                     self.publish_sys_values();
-                    if let Some(interval) = self.config.sys_interval {
-                        self.timers.insert(self.now.mono + interval, Timer::Sys);
-                    }
+                    let next = self.config.sys_interval.map(|interval| self.now.mono + interval);
+                    self.sys.timer = next.map(|next| self.timers.insert(next, Timer::Sys));
                 }
             }
         }

@@ -14,6 +14,7 @@ use crate::message::{NewMessage, Origin};
 use crate::property::Properties;
 use crate::session::Session;
 use crate::time::{Instant, Now};
+use crate::timer::TimerId;
 use crate::topic::TopicName;
 
 /// Counters that `load` averages are made of, with their names.
@@ -41,6 +42,8 @@ const DROPPERS_MAX: usize = 1_000;
 /// What is needed between two rounds.
 #[derive(Debug)]
 pub(super) struct Sys {
+    /// When the next round is due.
+    pub(super) timer: Option<TimerId>,
     started: Instant,
     last_round: Instant,
     counted: [u64; LOADS.len()],
@@ -54,8 +57,9 @@ pub(super) struct Sys {
 }
 
 impl Sys {
-    pub(super) fn new(now: Now) -> Self {
+    pub(super) fn new(now: Now, timer: Option<TimerId>) -> Self {
         Self {
+            timer,
             started: now.mono,
             last_round: now.mono,
             counted: [0; LOADS.len()],
@@ -300,7 +304,7 @@ mod tests {
 
     #[test]
     fn a_steady_rate_becomes_the_load() {
-        let mut sys = Sys::new(Now::default());
+        let mut sys = Sys::new(Now::default(), None);
         let mut counted = [0; LOADS.len()];
         for round in 1..=60 {
             counted[0] += 100;

@@ -4,6 +4,10 @@
 //! limits say what happens: the new message is refused, the oldest make room (those of QoS 0
 //! first), or the client is cut off. The caller counts every case.
 //!
+//! Bounds may be lowered below what waits. Nothing goes for that: where the new message would be
+//! refused it is, and where the oldest make room each takes the place of what it pushes out, so
+//! that the queue does not grow and comes down to its bounds as its client takes messages.
+//!
 //! Retained messages for a new subscription wait here as well, few at a time. They are older than
 //! what came since, so they stand in front of that [MQTT-4.6.0-6]; and as the store of retained
 //! messages holds them anyway, they count to no bound and are not dropped.
@@ -99,9 +103,10 @@ impl Queue {
         dropped: &mut Vec<Queued>,
     ) -> Pushed {
         let size = store.get(entry.message).size() as u64;
+        let bounds = self.bounds();
         if entry.qos == QoS::AtMostOnce && paused {
-            while self.qos0 >= self.limits.paused_qos0_messages_max {
-                match self.limits.overflow {
+            while self.qos0 >= bounds.paused_qos0_messages_max {
+                match bounds.overflow {
                     Overflow::DropOldest if self.qos0 > 0 => {
                         dropped.extend(self.remove_oldest_qos0(store));
                     }
@@ -111,9 +116,9 @@ impl Queue {
                 }
             }
         }
-        while !self.fits(size) {
-            match self.limits.overflow {
-                Overflow::DropOldest if self.len_bounded() > 0 => {
+        while !self.fits_into(&bounds, size) {
+            match bounds.overflow {
+                Overflow::DropOldest if self.len_bounded() > 0 && size <= bounds.bytes_max => {
                     let oldest = self.remove_oldest_qos0(store);
                     dropped.extend(oldest.or_else(|| self.remove_oldest(store, |_| true)));
                 }
@@ -229,9 +234,29 @@ impl Queue {
         self.entries.len() - self.replayed
     }
 
+    /// What holds for the next message: where the oldest make room, what waits already if that is
+    /// more than the limits, so that it goes one by one.
+    fn bounds(&self) -> QueueLimits {
+        let limits = self.limits;
+        if limits.overflow != Overflow::DropOldest {
+            return limits;
+        }
+        let messages = u32::try_from(self.len_bounded()).unwrap_or(u32::MAX);
+        QueueLimits {
+            messages_max: limits.messages_max.max(messages),
+            bytes_max: limits.bytes_max.max(self.bytes),
+            paused_qos0_messages_max: limits.paused_qos0_messages_max.max(self.qos0),
+            ..limits
+        }
+    }
+
     fn fits(&self, size: u64) -> bool {
-        (self.len_bounded() as u64) < u64::from(self.limits.messages_max)
-            && self.bytes + size <= self.limits.bytes_max
+        self.fits_into(&self.limits, size)
+    }
+
+    fn fits_into(&self, bounds: &QueueLimits, size: u64) -> bool {
+        (self.len_bounded() as u64) < u64::from(bounds.messages_max)
+            && self.bytes + size <= bounds.bytes_max
     }
 
     fn remove_oldest_qos0(&mut self, store: &MessageStore) -> Option<Queued> {

@@ -7,6 +7,7 @@ mod durable;
 mod flow;
 mod limits;
 mod properties;
+mod reconfigure;
 mod retained;
 mod sessions;
 mod shared;

@@ -328,3 +328,36 @@ fn a_stranger_sends_nothing_large() {
     wire.said.clear();
     refuses(&mut wire, &octets("F0 63"), 0x95, "20 03 00 95 00");
 }
+
+/// Users may change while a client is on its way in: what holds at its end counts.
+#[test]
+fn who_is_on_the_way_in_is_judged_by_the_users_there_are_by_then() {
+    let with = |password: Option<&[u8]>, is_kept: bool| {
+        let mut users = users();
+        let mut next = users.successor();
+        if let Some(password) = password {
+            assert!(next.add("u", Credential::Password(password)));
+        }
+        users.replace(next, |name| name == "v" || is_kept);
+        users
+    };
+    for (users, is_let_in) in [
+        (with(None, true), true),
+        // The same again.
+        (with(Some(b"pencil"), false), true),
+        (with(Some(b"crayon"), false), false),
+        (with(None, false), false),
+    ] {
+        let mut wire = wire();
+        wire.feed(&connect_with(METHOD, "n,,n=u,r=abc"));
+        let server_first = data_of(&wire.said, "18");
+        wire.said.clear();
+        wire.authenticator = Box::new(users);
+        let (client_final, _) = prove("n=u,r=abc", &server_first, "pencil");
+        if is_let_in {
+            assert_eq!(wire.feed(&auth_with("18", &client_final)).heard.len(), 1);
+        } else {
+            refuses(&mut wire, &auth_with("18", &client_final), 0x87, "20 03 00 87 00");
+        }
+    }
+}

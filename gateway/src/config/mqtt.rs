@@ -49,50 +49,50 @@ settings! {
     /// `[mqtt]`: how MQTT is spoken.
     pub struct MqttSettings {
         /// The versions that are served. Who comes with another one is told so and closed.
-        versions: Vec<MqttVersion> = MqttVersion::ALL.to_vec()
+        NewLinks versions: Vec<MqttVersion> = MqttVersion::ALL.to_vec()
             => "`[\"3.1\", \"3.1.1\", \"5\"]`";
         /// QoS 1 and 2 messages that a client of MQTT 5.0 may have sent without an answer (Receive
         /// Maximum); one more and it is disconnected with 0x93.
-        receive_maximum: u16 = 100, 1..=65_535;
+        NewLinks receive_maximum: u16 = 100, 1..=65_535;
         /// Topic aliases that a client of MQTT 5.0 may define (Topic Alias Maximum); 0 = none.
-        topic_alias_max: u16 = 10, 0..=65_535;
+        NewLinks topic_alias_max: u16 = 10, 0..=65_535;
         /// All topic names behind the aliases that one client has defined; with more it is
         /// disconnected.
-        topic_alias_bytes: u32 = 65_535, 0..=16_777_216;
+        NewLinks topic_alias_bytes: u32 = 65_535, 0..=16_777_216;
         /// Topic aliases that are used towards a client of MQTT 5.0, if it takes as many; 0 = none.
-        outbound_alias_max: u16 = 32, 0..=65_535;
+        NewLinks outbound_alias_max: u16 = 32, 0..=65_535;
         /// The longest keep alive of a client of MQTT 5.0: one that wants a longer one, or none, is
         /// told this one (Server Keep Alive); 0 = any. Older clients cannot be told.
-        keep_alive_max_s: u16 = 0, 0..=65_535;
+        NewLinks keep_alive_max_s: u16 = 0, 0..=65_535;
         /// How long the session of a client with CleanSession 0 (MQTT 3.1 and 3.1.1) is kept.
         /// Clients of MQTT 5.0 say it themselves; `limits.session_expiry_s` bounds both.
-        kept_session_expiry_s: Option<u32> = None => "`limits.session_expiry_s`",
+        NewLinks kept_session_expiry_s: Option<u32> = None => "`limits.session_expiry_s`",
             1..=4_294_967_294;
         /// A message that says that it is text (Payload Format Indicator 1) and is not UTF-8 is
         /// refused with 0x99, and so is a will.
-        validate_payload_format: bool = false;
+        Live validate_payload_format: bool = false;
         /// The highest QoS that is served (Maximum QoS), in publications, wills and subscriptions.
-        maximum_qos: u8 = 2, 0..=2;
+        NewLinks maximum_qos: u8 = 2, 0..=2;
         /// Whether messages and wills may be retained (Retain Available).
-        retain_available: bool = true;
+        NewLinks retain_available: bool = true;
         /// Whether filters may have wildcards (Wildcard Subscription Available).
-        wildcards_available: bool = true;
+        NewLinks wildcards_available: bool = true;
         /// Whether subscriptions may have identifiers (Subscription Identifier Available).
-        subscription_ids_available: bool = true;
+        NewLinks subscription_ids_available: bool = true;
         /// Whether subscriptions may be shared (Shared Subscription Available).
-        shared_available: bool = true;
+        NewLinks shared_available: bool = true;
         /// What a client of MQTT 5.0 that asks for Response Information is told, followed by its
         /// client id and a slash: a prefix for its response topics.
-        response_topics: Option<String> = None => "nothing is told";
+        NewLinks response_topics: Option<String> = None => "nothing is told";
         /// Another server, `host` or `host:port`: every client of MQTT 5.0 is sent there (Server
         /// Reference), every other one is refused.
-        server_reference: Option<String> = None => "none: clients are served";
+        NewLinks server_reference: Option<String> = None => "none: clients are served";
         /// Whether the other server is to be used for good (0x9D) or this time (0x9C).
-        server_moved: bool = false;
+        NewLinks server_moved: bool = false;
         /// How shared subscriptions choose among members that could take a message equally well:
         /// the one with the fewest messages that it has not acknowledged, one after the other, the
         /// same one for the same publisher, the same one for the same topic.
-        share_strategy: ShareChoice = ShareChoice::LeastOutstanding
+        Live share_strategy: ShareChoice = ShareChoice::LeastOutstanding
             => "`\"least-outstanding\"`";
     }
 }
@@ -101,9 +101,9 @@ settings! {
     /// `[[mqtt.share]]`: one group of shared subscriptions.
     pub(super) struct ShareKeys {
         /// The share name: what stands between `$share/` and the next `/`.
-        name: Option<At<ShareName>> = None => "required";
+        Live name: Option<At<ShareName>> = None => "required";
         /// How this group chooses, whatever its filter.
-        strategy: Option<At<ShareChoice>> = None => "required";
+        Live strategy: Option<At<ShareChoice>> = None => "required";
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::mqtt::{MqttSettings, ShareKeys};
 use super::problem::Source;
+use super::reload::Class;
 use super::sections::{
     ClientKeys, ForwarderKeys, Limits, ListenerKeys, LogSettings, PredefinedKeys, RootKeys,
     SnSettings, SysSettings, TopicFileKeys,
@@ -62,6 +63,16 @@ pub(super) fn home_of(name: &str) -> Option<String> {
     }
 }
 
+/// When a change of a key takes effect.
+///
+/// # Panics
+/// If there is no such key.
+pub(super) fn class_of(header: &str, name: &str) -> Class {
+    let section = sections().into_iter().find(|section| section.header == header);
+    let mut keys = section.into_iter().flat_map(|section| section.keys);
+    keys.find(|key| key.name == name).expect("a key of the reference").class
+}
+
 /// The limits with their defaults, for `--help`.
 pub(crate) fn limits_help() -> String {
     let mut help = String::from("Limits ([limits] in the configuration file, with defaults):\n");
@@ -88,10 +99,11 @@ mod tests {
 
     /// The keys of a table as the document tells them.
     fn rows(section: &SectionKeys) -> String {
-        let mut rows = String::from("| key | default | takes | meaning |\n|---|---|---|---|\n");
-        for Key { name, about, default, values } in &section.keys {
+        let mut rows =
+            String::from("| key | default | takes | reload | meaning |\n|---|---|---|---|---|\n");
+        for Key { name, about, default, values, class } in &section.keys {
             let values = values.replace("an integer from ", "");
-            writeln!(rows, "| `{name}` | {default} | {values} | {about} |")
+            writeln!(rows, "| `{name}` | {default} | {values} | {class} | {about} |")
                 .expect("a String takes every text");
         }
         rows

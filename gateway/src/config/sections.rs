@@ -25,12 +25,12 @@ settings! {
     pub(super) struct RootKeys {
         /// The folder for what outlives the process; it is made if it is not there, for its owner
         /// alone.
-        data_dir: Option<At<FilePath>> = None => "see below";
+        Restart data_dir: Option<At<FilePath>> = None => "see below";
         /// What an acknowledgement promises: that what it is for is on disk, or in memory.
-        durability: Durability = Durability::Disk => "`\"disk\"`";
+        Restart durability: Durability = Durability::Disk => "`\"disk\"`";
         /// While the disk is full or fails: what cannot be kept is not acknowledged, or
         /// acknowledgements leave as with durability `"memory"`.
-        on_disk_full: OnDiskFull = OnDiskFull::Refuse => "`\"refuse\"`";
+        Live on_disk_full: OnDiskFull = OnDiskFull::Refuse => "`\"refuse\"`";
     }
 }
 
@@ -38,27 +38,28 @@ settings! {
     /// `[[listener]]`: one address where clients are served.
     pub(super) struct ListenerKeys {
         /// What is spoken there: MQTT over TCP, MQTT over WebSocket, or MQTT-SN over UDP.
-        kind: Option<At<Kind>> = None => "required";
+        Restart kind: Option<At<Kind>> = None => "required";
         /// The address to bind. A port alone and `localhost:PORT` stand for 127.0.0.1 and ::1;
         /// with port 0 the system chooses a free one. The interface of a link-local address is
         /// given by name or number.
-        bind: Option<At<BindAddress>> = None => "required";
+        Restart bind: Option<At<BindAddress>> = None => "required";
         /// Clients are served without a log-in. With `false`, which needs a `[[user]]` and is not
         /// for `mqtt-sn`, a client has to name one; else those that name nobody are served, too.
-        allow_anonymous: Option<At<bool>> = None => "`true` on loopback, else it must be written";
+        Live allow_anonymous: Option<At<bool>> = None
+            => "`true` on loopback, else it must be written";
         /// What an acknowledgement to clients of this listener promises. With `"memory"` it does
         /// not wait for the disk, and what it is for is written all the same.
-        durability: Option<At<Durability>> = None => "that of the file";
+        NewLinks durability: Option<At<Durability>> = None => "that of the file";
         /// Groups that are joined so that clients find the gateway (`mqtt-sn` only), on the
         /// interface of the listener's address unless one is named.
-        multicast: Vec<At<Group>> = Vec::new();
+        Restart multicast: Vec<At<Group>> = Vec::new();
         /// How many routers a datagram to a group may cross (`mqtt-sn` only).
-        multicast_ttl: u8 = 1, 0..=255;
+        Restart multicast_ttl: u8 = 1, 0..=255;
         /// The largest message sent from this listener (`mqtt-sn` only).
-        max_datagram: Option<u16> = None => "that of `[mqtt_sn]`", 32..=65_507;
+        Live max_datagram: Option<u16> = None => "that of `[mqtt_sn]`", 32..=65_507;
         /// The web pages that may connect (`ws` only), as browsers name where they come from. A
         /// client that names nothing is no browser, and may always connect.
-        origins: Vec<Origin> = Vec::new() => "all";
+        NewLinks origins: Vec<Origin> = Vec::new() => "all";
     }
 }
 
@@ -79,59 +80,59 @@ settings! {
     pub struct SnSettings {
         /// The number of this gateway in ADVERTISE and GWINFO; unique in its network. 0 is
         /// refused, as the Paho gateway refuses it.
-        gateway_id: u8 = 1, 1..=255;
+        Live gateway_id: u8 = 1, 1..=255;
         // The times are those that the specification recommends (SN-103).
         /// How long an active client may take to acknowledge before the message is repeated
         /// (T_retry).
-        retry_ms: u32 = 10_000, 10..=600_000;
+        Live retry_ms: u32 = 10_000, 10..=600_000;
         /// How often a message to an active client is repeated (N_retry).
-        retry_max: u8 = 4, 1..=100;
+        Live retry_max: u8 = 4, 1..=100;
         /// The same as `retry_ms` for a client that is awake only to collect its messages.
-        awake_retry_ms: u32 = 4_000, 10..=600_000;
+        Live awake_retry_ms: u32 = 4_000, 10..=600_000;
         /// The same as `retry_max` for a client that is awake only to collect its messages.
-        awake_retry_max: u8 = 3, 1..=100;
+        Live awake_retry_max: u8 = 3, 1..=100;
         /// The time between two ADVERTISE to the multicast groups; 0 = do not advertise.
-        advertise_s: u16 = 0, 0..=32_767;
+        Live advertise_s: u16 = 0, 0..=32_767;
         /// The largest message sent to a client; a larger delivery is dropped and counted.
-        max_datagram: u16 = 1_024, 32..=65_507;
+        Live max_datagram: u16 = 1_024, 32..=65_507;
         /// How long a CONNECT with a will may take until the will is complete.
-        handshake_timeout_ms: u32 = 60_000, 100..=3_600_000;
+        NewLinks handshake_timeout_ms: u32 = 60_000, 100..=3_600_000;
         /// From where a sleeping client may collect its messages by PINGREQ, if not from its last
         /// address: another port of the same IP address, anywhere, nowhere.
-        wake_rebind: WakeRebind = WakeRebind::SameIp => "`\"same-ip\"`";
+        Live wake_rebind: WakeRebind = WakeRebind::SameIp => "`\"same-ip\"`";
         /// How long the known address of a live client is asked (three PINGREQ) before a CONNECT
         /// with its id from another IP address takes over; 0 = take over at once.
-        takeover_probe_ms: u32 = 2_000, 0..=60_000;
+        Live takeover_probe_ms: u32 = 2_000, 0..=60_000;
         /// QoS −1: publishing without a session, on predefined and short topics.
-        qos_minus_one: bool = true;
+        Live qos_minus_one: bool = true;
         /// QoS −1 with the topic name in the message, as some older clients send it.
-        qos_minus_one_names: bool = false;
+        Live qos_minus_one_names: bool = false;
         /// Messages at QoS −1 that one address may send; the rest is dropped and counted.
-        qos_minus_one_per_s: u32 = 1_000, 1..=1_000_000;
+        Live qos_minus_one_per_s: u32 = 1_000, 1..=1_000_000;
         /// A repeated QoS 1 PUBLISH (DUP, same MsgId, topic and payload, within the time of the
         /// repetitions) is acknowledged and not delivered again.
-        deduplicate: bool = true;
+        Live deduplicate: bool = true;
         /// Publish the will of a live session when its client connects again.
-        will_on_reconnect: bool = false;
+        NewLinks will_on_reconnect: bool = false;
         /// How long deliveries to a client pause after it answered "rejected: congestion".
-        congestion_pause_ms: u32 = 10_000, 100..=3_600_000;
+        Live congestion_pause_ms: u32 = 10_000, 100..=3_600_000;
         /// DISCONNECTs sent to addresses without a session, to all of them together; 0 = none.
-        unknown_answers_per_s: u32 = 1_000, 0..=1_000_000;
+        Live unknown_answers_per_s: u32 = 1_000, 0..=1_000_000;
         /// DISCONNECTs sent to one address without a session, within
         /// `unknown_answers_window_s`.
-        unknown_answers_per_source: u32 = 2, 1..=1_000;
+        Live unknown_answers_per_source: u32 = 2, 1..=1_000;
         /// The time that `unknown_answers_per_source` counts in.
-        unknown_answers_window_s: u32 = 10, 1..=3_600;
+        Live unknown_answers_window_s: u32 = 10, 1..=3_600;
         /// SEARCHGW that are answered; 0 = none.
-        searchgw_per_s: u32 = 20, 0..=10_000;
+        Live searchgw_per_s: u32 = 20, 0..=10_000;
         /// Messages that a client collects with one PINGREQ; the rest waits for the next; 0 = all.
-        messages_per_wake: u32 = 0, 0..=1_000_000;
+        Live messages_per_wake: u32 = 0, 0..=1_000_000;
         /// A client with keep alive 0 that is silent for so long is taken for lost.
-        idle_timeout_s: u32 = 86_400, 1..=31_536_000;
+        NewLinks idle_timeout_s: u32 = 86_400, 1..=31_536_000;
         /// QoS 0 messages that wait for one sleeping client; then the oldest goes.
-        sleep_queue_qos0_messages: u32 = 100, 0..=10_000_000;
+        Live sleep_queue_qos0_messages: u32 = 100, 0..=10_000_000;
         /// Clients behind one forwarder.
-        nodes_per_forwarder: u32 = 1_000, 1..=1_000_000;
+        Live nodes_per_forwarder: u32 = 1_000, 1..=1_000_000;
     }
 }
 
@@ -140,10 +141,10 @@ settings! {
     pub(super) struct TopicFileKeys {
         /// A file of predefined topics, or a list of files. A relative path starts at the folder
         /// of the configuration file.
-        predefined_file: Vec<At<FilePath>> = Vec::new();
+        Live predefined_file: Vec<At<FilePath>> = Vec::new();
         /// How those files are written: `client, topic, id` lines, bisquitt's YAML,
         /// `client;topic;id` lines, or `client topic id` lines.
-        predefined_format: Option<Spelling> = None => "told from the first line of each";
+        Live predefined_format: Option<Spelling> = None => "told from the first line of each";
     }
 }
 
@@ -151,12 +152,12 @@ settings! {
     /// `[[mqtt_sn.predefined]]`: a topic id that client and gateway know in advance.
     pub(super) struct PredefinedKeys {
         /// The topic id; 0 and 65535 are reserved.
-        id: Option<At<u16>> = None => "required", TOPIC_IDS;
+        Live id: Option<At<u16>> = None => "required", TOPIC_IDS;
         /// The topic name, without wildcards.
-        topic: Option<At<Topic>> = None => "required";
+        Live topic: Option<At<Topic>> = None => "required";
         /// The client that knows the id; `"*"` = every client. An entry for one client goes
         /// before one for all with the same id.
-        client: Option<At<Clients>> = None => "`\"*\"`";
+        Live client: Option<At<Clients>> = None => "`\"*\"`";
     }
 }
 
@@ -165,7 +166,7 @@ settings! {
     pub(super) struct ForwarderKeys {
         /// The address of a forwarder, or the network of many. Encapsulated messages from
         /// elsewhere are dropped and counted.
-        address: Option<At<Network>> = None => "required";
+        Live address: Option<At<Network>> = None => "required";
     }
 }
 
@@ -173,20 +174,20 @@ settings! {
     /// `[[mqtt_sn.client]]`: what one client needs to be spoken to.
     pub(super) struct ClientKeys {
         /// The client id.
-        id: Option<At<ClientId>> = None => "required";
+        NewLinks id: Option<At<ClientId>> = None => "required";
         /// The largest message that the client can receive; goes before every other
         /// `max_datagram`.
-        max_datagram: Option<u16> = None => "that of its listener", 32..=65_507;
+        NewLinks max_datagram: Option<u16> = None => "that of its listener", 32..=65_507;
         /// How long this client may take to acknowledge, active or awake.
-        retry_ms: Option<u32> = None => "those of `[mqtt_sn]`", 10..=600_000;
+        NewLinks retry_ms: Option<u32> = None => "those of `[mqtt_sn]`", 10..=600_000;
         /// The client swaps the two octets of short topic names and of predefined ids in
         /// SUBSCRIBE (asymcute on little-endian machines).
-        swap_topic_id_octets: bool = false;
+        NewLinks swap_topic_id_octets: bool = false;
         /// The client refuses a PUBLISH with DUP set (emcute): repeat without it.
-        no_dup: bool = false;
+        NewLinks no_dup: bool = false;
         /// The client ignores REGISTER (emcute, asymcute): send it only topics that it knows an
         /// id for.
-        no_register: bool = false;
+        NewLinks no_register: bool = false;
     }
 }
 
@@ -207,50 +208,50 @@ settings! {
     pub struct Limits {
         /// Memory for sessions, messages and buffers together; when it is used up, new work is
         /// refused.
-        memory_bytes: u64 = 256 * MIB, MIB..=TIB;
+        Live memory_bytes: u64 = 256 * MIB, MIB..=TIB;
         /// Sessions, connected or not.
-        sessions: u32 = 100_000, 1..=100_000_000;
+        Live sessions: u32 = 100_000, 1..=100_000_000;
         /// TCP connections at a time.
-        connections: Option<u32> = None => "the file descriptors of the process − 64",
+        Live connections: Option<u32> = None => "the file descriptors of the process − 64",
             1..=10_000_000;
         /// TCP connections from one IP address that have not sent their CONNECT yet.
-        connections_per_source_unidentified: u32 = 64, 1..=1_000_000;
+        Live connections_per_source_unidentified: u32 = 64, 1..=1_000_000;
         /// An MQTT packet.
-        packet_bytes: u32 = 1_048_576, 256..=268_435_460;
+        NewLinks packet_bytes: u32 = 1_048_576, 256..=268_435_460;
         /// An MQTT packet before the CONNECT is accepted.
-        connect_packet_bytes: u32 = 16_384.min(packet_bytes)
+        NewLinks connect_packet_bytes: u32 = 16_384.min(packet_bytes)
             => "`16384`, or `packet_bytes` if that is less", 256..=1_048_576;
         /// Messages that wait for one client.
-        queue_messages: u32 = 1_000, 1..=10_000_000;
+        Live queue_messages: u32 = 1_000, 1..=10_000_000;
         /// Bytes of messages that wait for one client.
-        queue_bytes: u64 = MIB.max(packet_bytes.into())
+        Live queue_bytes: u64 = MIB.max(packet_bytes.into())
             => "`1048576`, or `packet_bytes` if that is more", 256..=TIB;
         /// What happens to a message that does not fit: it is dropped, the oldest are dropped, or
         /// the client is disconnected. Each is counted. A publisher of MQTT 5.0 at QoS 1 or 2 is
         /// told 0x97 when nobody who subscribed had room.
-        queue_overflow: QueueOverflow = QueueOverflow::RejectNew => "`\"reject-new\"`";
+        Live queue_overflow: QueueOverflow = QueueOverflow::RejectNew => "`\"reject-new\"`";
         /// QoS 1 and 2 messages on their way to one MQTT client; an MQTT-SN client has one.
-        inflight: u16 = 20, 1..=65_535;
+        NewLinks inflight: u16 = 20, 1..=65_535;
         /// Subscriptions of one session.
-        filters_per_session: u32 = 1_000, 1..=1_000_000;
+        Live filters_per_session: u32 = 1_000, 1..=1_000_000;
         /// Topic ids given to one MQTT-SN client.
-        topic_ids_per_client: u16 = 1_024, TOPIC_IDS;
+        Live topic_ids_per_client: u16 = 1_024, TOPIC_IDS;
         /// Retained messages.
-        retained_messages: u32 = 100_000, 0..=100_000_000;
+        Live retained_messages: u32 = 100_000, 0..=100_000_000;
         /// Bytes of retained messages.
-        retained_bytes: u64 = memory_bytes / 4 => "a quarter of `memory_bytes`", 0..=TIB;
+        Live retained_bytes: u64 = memory_bytes / 4 => "a quarter of `memory_bytes`", 0..=TIB;
         /// Levels of a topic name or filter.
-        topic_levels: u32 = 128, 1..=65_536;
+        Live topic_levels: u32 = 128, 1..=65_536;
         /// A client id.
-        client_id_bytes: u16 = 256, 23..=65_535;
+        NewLinks client_id_bytes: u16 = 256, 23..=65_535;
         /// How long a TCP connection may take to its complete CONNECT.
-        connect_timeout_s: u32 = 10, 1..=3_600;
+        Live connect_timeout_s: u32 = 10, 1..=3_600;
         /// How long a session without a client is kept.
-        session_expiry_s: u32 = 604_800, 1..=4_294_967_294;
+        NewLinks session_expiry_s: u32 = 604_800, 1..=4_294_967_294;
         /// A client that accepts nothing for so long while messages wait is disconnected.
-        write_stall_s: u32 = 60, 1..=86_400;
+        Live write_stall_s: u32 = 60, 1..=86_400;
         /// Log lines of one kind that outsiders can cause; the rest is counted and summed up.
-        log_lines_per_s: u32 = 10, 1..=100_000;
+        Live log_lines_per_s: u32 = 10, 1..=100_000;
     }
 }
 
@@ -258,7 +259,7 @@ settings! {
     /// `[sys]`: the `$SYS` topics.
     pub struct SysSettings {
         /// The time between two publications; 0 = no `$SYS` topics.
-        interval_s: u32 = 10, 0..=86_400;
+        Live interval_s: u32 = 10, 0..=86_400;
     }
 }
 
@@ -292,10 +293,10 @@ settings! {
     /// `[log]`: the log on stderr.
     pub struct LogSettings {
         /// How a line is written. `--log-format` goes before it.
-        format: LogFormat = LogFormat::Text => "`\"text\"`";
+        Live format: LogFormat = LogFormat::Text => "`\"text\"`";
         /// How much is logged: service lost, somebody may have to act, connects and
         /// configuration, decisions, every packet. `-v` means at least debug, `-vv` trace.
-        level: LogLevel = LogLevel::Info => "`\"info\"`";
+        Live level: LogLevel = LogLevel::Info => "`\"info\"`";
     }
 }
 

@@ -12,6 +12,7 @@ use toml::de::{DeString, DeTable};
 
 use super::problem::{Place, Problem, Source};
 use super::reference;
+use super::reload::{Change, Class};
 use super::setting::{Setting, clip, describe};
 
 /// A TOML document with the text that it came from.
@@ -78,11 +79,16 @@ pub(super) struct Key {
     pub(super) about: &'static str,
     pub(super) default: String,
     pub(super) values: String,
+    /// When a change of it takes effect.
+    pub(super) class: Class,
 }
 
 /// A struct that is read from the keys of one table; made by [`settings!`].
 pub(super) trait Section: Sized {
     fn read(table: &mut Table<'_>) -> Self;
+
+    /// The keys whose values differ in `new`; `path` is that of the table.
+    fn compare(&self, new: &Self, path: &str, changes: &mut Vec<Change>);
 }
 
 /// A section in which no key is given.
@@ -120,10 +126,11 @@ impl<'d> Table<'d> {
 
     /// Reads one key: its value, or `default` where it is absent or wrong.
     ///
-    /// `about` and `default_words` are for the reference; the words stand in for a default that
-    /// follows from something else.
+    /// `class`, `about` and `default_words` are for the reference; the words stand in for a default
+    /// that follows from something else.
     pub(super) fn read<T: Setting>(
         &mut self,
+        class: Class,
         name: &'static str,
         about: &'static str,
         default: T,
@@ -136,6 +143,7 @@ impl<'d> Table<'d> {
             about,
             default: default_words.map_or_else(|| format!("`{}`", default.toml()), Into::into),
             values: values.clone(),
+            class,
         });
         let Some(value) = self.entries.and_then(|entries| entries.get(name)) else {
             return default;
@@ -315,13 +323,15 @@ fn unit(name: &str) -> &'static str {
 
 /// Declares the keys of a table: a struct, how it is read, and its part of the reference.
 ///
-/// An entry is `name: Type = default, bounds;`. The bounds are there for integers only. A default
-/// may use the keys above it, and is then told in words: `name: Type = default => "words";`.
+/// An entry is `Class name: Type = default, bounds;`. The [`Class`] says when a change takes
+/// effect. The bounds are there for integers only. A default may use the keys above it, and is then
+/// told in words: `Class name: Type = default => "words";`.
 macro_rules! settings {
     ($(#[$meta:meta])* $vis:vis struct $Name:ident {
         $(
             $(#[doc = $about:literal])+
-            $key:ident: $Type:ty = $default:expr $(=> $words:literal)? $(, $bounds:expr)?;
+            $Class:ident $key:ident: $Type:ty
+                = $default:expr $(=> $words:literal)? $(, $bounds:expr)?;
         )+
     }) => {
         $(#[$meta])*
@@ -347,6 +357,7 @@ macro_rules! settings {
             fn read(table: &mut $crate::config::table::Table<'_>) -> Self {
                 $(
                     let $key: $Type = table.read(
+                        $crate::config::reload::Class::$Class,
                         stringify!($key),
                         concat!($($about),+).trim_ascii(),
                         $default,
@@ -355,6 +366,26 @@ macro_rules! settings {
                     );
                 )+
                 Self { $($key),+ }
+            }
+
+            fn compare(
+                &self,
+                new: &Self,
+                path: &str,
+                changes: &mut Vec<$crate::config::reload::Change>,
+            ) {
+                use $crate::config::setting::Setting;
+                $(
+                    if self.$key != new.$key {
+                        changes.push($crate::config::reload::Change {
+                            key: format!("{path}.{}", stringify!($key)),
+                            of: None,
+                            old: self.$key.toml(),
+                            new: new.$key.toml(),
+                            class: $crate::config::reload::Class::$Class,
+                        });
+                    }
+                )+
             }
         }
     };

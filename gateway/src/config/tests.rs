@@ -3,6 +3,7 @@
 mod keys;
 mod listeners;
 mod mqtt;
+mod reload;
 
 use proptest::collection::vec;
 use proptest::prelude::*;

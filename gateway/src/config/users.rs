@@ -20,12 +20,12 @@ settings! {
     /// `[[user]]`: one user of MQTT.
     pub(super) struct UserKeys {
         /// The user name.
-        name: Option<At<UserName>> = None => "required";
+        Live name: Option<At<UserName>> = None => "required";
         /// The password. Whoever can read the file can read it.
-        password: Option<At<Password>> = None => "none: `verifier` is there";
+        Live password: Option<At<Password>> = None => "none: `verifier` is there";
         /// What is enough to check the password and does not tell it, as PostgreSQL keeps it:
         /// `SCRAM-SHA-256$iterations:salt$stored-key:server-key`, with 4096 to 32768 iterations.
-        verifier: Option<At<Scram>> = None => "none: `password` is there";
+        Live verifier: Option<At<Scram>> = None => "none: `password` is there";
     }
 }
 

@@ -105,6 +105,7 @@ impl Server {
         let key = self.links.insert(stream, peer, ws, now.mono);
         let token = token::token(Place::Link(key));
         let link = self.links.get_mut(key).expect("just inserted");
+        link.listener = listener;
         (link.allow_anonymous, link.durability) = (allow_anonymous, durability);
         if let Err(error) =
             self.poll.registry().register(&mut link.stream, token, Interest::READABLE)

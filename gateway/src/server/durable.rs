@@ -6,17 +6,17 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant as MachineInstant, SystemTime, UNIX_EPOCH};
 
 use broker_core::Broker;
 use broker_core::api::Lsn;
 use broker_core::time::Now;
-use mio::{Poll, Waker};
+use mio::Waker;
 use tracing::{error, info, warn};
 
 use super::Server;
 use super::start::StartError;
-use super::token::{self, Place};
 use crate::config::{Config, OnDiskFull, Storage};
 use crate::kept::{self, Restoring};
 use crate::sn::SnGateway;
@@ -40,6 +40,8 @@ pub(super) struct Durable {
     /// Kept locked.
     _dir: Option<DataDir>,
     on_disk_full: OnDiskFull,
+    /// The same for the store's thread, whether it is to degrade.
+    degrades: Arc<AtomicBool>,
 }
 
 /// A store that was opened and not restored from.
@@ -155,7 +157,7 @@ pub(super) fn restore(
     found: Option<Found>,
     on_disk_full: OnDiskFull,
     now: Now,
-    poll: &Poll,
+    waker: Arc<Waker>,
     broker: &mut Broker,
     sn: &mut SnGateway,
 ) -> Result<Durable, StartError> {
@@ -166,6 +168,7 @@ pub(super) fn restore(
             submitted: Lsn(0),
             _dir: None,
             on_disk_full,
+            degrades: Arc::default(),
         });
     };
     let began = MachineInstant::now();
@@ -186,28 +189,28 @@ pub(super) fn restore(
         took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         "restored"
     );
-    let waker = Waker::new(poll.registry(), token::token(Place::Store));
-    let waker = Arc::new(waker.map_err(|error| super::start::machine(&error))?);
     let wake = move || {
         // A loop that is gone needs no word.
         let _ = waker.wake();
     };
-    let complain = move |error: &io::Error| complain(on_disk_full, error);
+    let degrades = Arc::new(AtomicBool::new(on_disk_full == OnDiskFull::Degrade));
+    let does_degrade = Arc::clone(&degrades);
+    let complain = move |error: &io::Error| complain(does_degrade.load(Ordering::Relaxed), error);
     let store = Store::start(log, wake, complain);
     let store = store.map_err(|error| super::start::machine(&error))?;
-    Ok(Durable { store: Some(store), changes, submitted: Lsn(0), _dir: Some(dir), on_disk_full })
+    let (store, submitted, _dir) = (Some(store), Lsn(0), Some(dir));
+    Ok(Durable { store, changes, submitted, _dir, on_disk_full, degrades })
 }
 
-fn complain(on_disk_full: OnDiskFull, error: &io::Error) {
-    match on_disk_full {
-        OnDiskFull::Refuse => {
-            error!(%error, "the store cannot be written: nothing is acknowledged until it can");
-        }
-        OnDiskFull::Degrade => warn!(
+fn complain(does_degrade: bool, error: &io::Error) {
+    if does_degrade {
+        warn!(
             %error,
             "the store cannot be written: what is acknowledged until it can is lost with the \
              process"
-        ),
+        );
+    } else {
+        error!(%error, "the store cannot be written: nothing is acknowledged until it can");
     }
 }
 
@@ -229,6 +232,20 @@ impl Durable {
 }
 
 impl Server {
+    /// What becomes of acknowledgements while the disk takes nothing, from now on.
+    pub(super) fn set_on_disk_full(&mut self, on_disk_full: OnDiskFull) {
+        let Self { durable, broker, sn, .. } = self;
+        durable.on_disk_full = on_disk_full;
+        durable.degrades.store(on_disk_full == OnDiskFull::Degrade, Ordering::Relaxed);
+        if durable.store.is_some() {
+            // As with a store that is well; how it is comes next.
+            broker.set_refusing(false);
+            broker.set_gated(true);
+            sn.set_gated(true);
+            self.hear_store();
+        }
+    }
+
     /// Lets go what waited for the disk, as far as that has come.
     pub(super) fn hear_store(&mut self) {
         let Some(store) = self.durable.store() else { return };

@@ -211,8 +211,9 @@ impl Server {
             if used > 0 && (allowance.is_spent(broker, traffic) || broker.take_crowded()) {
                 return Heard { used, is_all: false };
             }
-            let TcpLink { conn, out, credit, peer, allow_anonymous, durability, .. } = link;
+            let TcpLink { conn, out, credit, peer, allow_anonymous, durability, user, .. } = link;
             users.set_anonymous(*allow_anonymous);
+            let asks_names = users.asks_names();
             let gate = Gate { authenticator: users, now: now.mono };
             let waiting = out.len();
             let mut out = out.writer(blocks);
@@ -221,6 +222,7 @@ impl Server {
                     if let Incoming::Connect(connect) = &mut incoming {
                         connect.durability = *durability;
                         *credit = connect.credit;
+                        *user = connect.user_name.filter(|_| asks_names).map(Box::from);
                         info!(
                             client = connect.client_id,
                             %peer,

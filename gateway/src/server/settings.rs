@@ -13,8 +13,8 @@ use broker_core::users::{Credential, Users};
 
 use super::NetLimits;
 use crate::config::{
-    self, Config, ListenerKind, MqttVersion, QueueOverflow, ShareChoice, UserSecret, WakeRebind,
-    WsListener,
+    self, Config, ListenerKind, MqttVersion, QueueOverflow, ShareChoice, UserSecret, UserSettings,
+    WakeRebind, WsListener,
 };
 use crate::net::ws;
 use crate::sn;
@@ -84,7 +84,7 @@ pub(super) fn mqtt(config: &Config) -> mqtt::Settings {
             .server_reference
             .clone()
             .map(|server| Redirect { is_permanent: section.server_moved, server }),
-        queue: queue(config, limits.queue_messages, None),
+        queue: queues(config).mqtt,
     }
 }
 
@@ -119,15 +119,17 @@ pub(super) fn ws(config: &Config, listener: &WsListener) -> ws::Policy {
 /// Who may come in with a name. Those who do not say who they are may come in, too.
 pub(super) fn users(config: &Config, secret: [u8; 32]) -> Users {
     let mut users = Users::new(secret);
-    for user in &config.users {
-        let credential = match &user.secret {
-            UserSecret::Password(password) => Credential::Password(password.as_bytes()),
-            UserSecret::Verifier(verifier) => Credential::Verifier(verifier),
-        };
-        let is_new = users.add(&user.name, credential);
-        assert!(is_new, "the configuration has no name twice");
-    }
+    config.users.iter().for_each(|user| add_user(&mut users, user));
     users
+}
+
+pub(super) fn add_user(users: &mut Users, user: &UserSettings) {
+    let credential = match &user.secret {
+        UserSecret::Password(password) => Credential::Password(password.as_bytes()),
+        UserSecret::Verifier(verifier) => Credential::Verifier(verifier),
+    };
+    let is_new = users.add(&user.name, credential);
+    assert!(is_new, "the configuration has no name twice");
 }
 
 pub(super) fn net(config: &Config, descriptors: u64) -> NetLimits {
@@ -140,6 +142,20 @@ pub(super) fn net(config: &Config, descriptors: u64) -> NetLimits {
         unidentified: (connections / 4).max(1),
         connect_timeout: Duration::from_secs(u64::from(limits.connect_timeout_s)),
         write_stall: Duration::from_secs(u64::from(limits.write_stall_s)),
+    }
+}
+
+/// Bounds of the queues of both kinds of clients.
+pub(super) struct Queues {
+    pub(super) mqtt: QueueLimits,
+    pub(super) sn: QueueLimits,
+}
+
+pub(super) fn queues(config: &Config) -> Queues {
+    let asleep = config.mqtt_sn.sleep_queue_qos0_messages;
+    Queues {
+        mqtt: queue(config, config.limits.queue_messages, None),
+        sn: queue(config, asleep, Some(Overflow::DropOldest)),
     }
 }
 
@@ -192,7 +208,7 @@ pub(super) fn sn(config: &Config, is_durable: bool) -> sn::Settings {
         searchgw_per_s: section.searchgw_per_s,
         messages_per_wake: section.messages_per_wake,
         idle_timeout: seconds(section.idle_timeout_s),
-        queue: queue(config, section.sleep_queue_qos0_messages, Some(Overflow::DropOldest)),
+        queue: queues(config).sn,
         client_id_bytes_max: usize::from(config.limits.client_id_bytes),
         topic_ids_max: config.limits.topic_ids_per_client,
         nodes_per_forwarder: section.nodes_per_forwarder,

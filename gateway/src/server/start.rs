@@ -6,19 +6,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use broker_core::Broker;
-use mio::{Interest, Poll};
+use mio::{Interest, Poll, Waker};
 use signal_hook_mio::v1_0::Signals;
 use tracing::{debug, info, warn};
 
 use super::budget::Readable;
 use super::clock::Clock;
 use super::durable;
+use super::reload::Reload;
 use super::stop::{self, Phase};
 use super::tcp::Links;
 use super::token::{self, Place, SN_LINKS};
 use super::turns::Turns;
 use super::udp::SnPort;
 use super::{Listener, READ_BYTES, Server, Traffic, settings};
+use crate::cli::CliArgs;
 use crate::config::{self, Config, ListenerKind, SnListener};
 use crate::logging::Log;
 use crate::net;
@@ -49,7 +51,7 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-pub(super) fn start(config: &Config, log: Log) -> Result<Server, StartError> {
+pub(super) fn start(args: CliArgs, config: Config, log: Log) -> Result<Server, StartError> {
     let descriptors = net::raise_descriptor_limit().map_err(|error| machine(&error))?;
     let poll = Poll::new().map_err(|error| machine(&error))?;
     let mut signals = Signals::new(stop::SIGNALS).map_err(|error| machine(&error))?;
@@ -64,29 +66,38 @@ pub(super) fn start(config: &Config, log: Log) -> Result<Server, StartError> {
     let seed = u64::from_ne_bytes(random().map_err(|error| machine(&error))?);
     let secret = random().map_err(|error| machine(&error))?;
     // First the state, then the sockets: nobody is served by half of it.
-    let found = durable::open(config, config.recover)?;
+    let found = durable::open(&config, config.recover)?;
     let is_durable = found.is_some();
-    let mut broker = Broker::new(settings::broker(config, is_durable, seed), now);
-    let sn_settings = settings::sn(config, is_durable);
+    let mut broker = Broker::new(settings::broker(&config, is_durable, seed), now);
+    let sn_settings = settings::sn(&config, is_durable);
+    let queues = settings::queues(&config);
     let sn_topic_ids_max = sn_settings.topic_ids_max;
     let mut sn = SnGateway::new(sn_settings, SN_LINKS, now, seed.rotate_left(32));
-    sn.set_durability(&settings::sn_durability(config));
-    let durable = durable::restore(found, config.on_disk_full, now, &poll, &mut broker, &mut sn)?;
+    sn.set_durability(&settings::sn_durability(&config));
+    let waker = Waker::new(poll.registry(), token::token(Place::Waker));
+    let waker = Arc::new(waker.map_err(|error| machine(&error))?);
+    let at_full = config.on_disk_full;
+    let durable = durable::restore(found, at_full, now, Arc::clone(&waker), &mut broker, &mut sn)?;
+    // Sessions that came back have the bounds that held when they were kept.
+    broker.set_queue_limits(queues.mqtt, queues.sn);
 
     let mut listeners = Vec::new();
     let mut ports = Vec::new();
     let (mut max_datagram, mut durability) = (Vec::new(), Vec::new());
-    for listener in &config.listeners {
+    for (configured, listener) in config.listeners.iter().enumerate() {
         match &listener.kind {
             ListenerKind::Mqtt => {
-                listeners.extend(bind_tcp(&poll, listener, None, listeners.len())?);
+                let place = (listeners.len(), configured);
+                listeners.extend(bind_tcp(&poll, listener, None, place)?);
             }
             ListenerKind::Ws(ws) => {
-                let policy = Some(Arc::new(settings::ws(config, ws)));
-                listeners.extend(bind_tcp(&poll, listener, policy, listeners.len())?);
+                let policy = Some(Arc::new(settings::ws(&config, ws)));
+                let place = (listeners.len(), configured);
+                listeners.extend(bind_tcp(&poll, listener, policy, place)?);
             }
             ListenerKind::MqttSn(sn) => {
-                if let Some(port) = bind_udp(&poll, listener, sn, ports.len())? {
+                let place = (ports.len(), configured);
+                if let Some(port) = bind_udp(&poll, listener, sn, place)? {
                     ports.push(port);
                     max_datagram.extend(settings::max_datagram(&listener.kind));
                     durability.push(settings::durability(listener));
@@ -96,7 +107,7 @@ pub(super) fn start(config: &Config, log: Log) -> Result<Server, StartError> {
     }
     sn.set_max_datagram(max_datagram);
     sn.set_durability(&durability);
-    let limits = settings::net(config, descriptors.soft);
+    let limits = settings::net(&config, descriptors.soft);
     info!(
         memory_bytes = config.limits.memory_bytes,
         sessions = config.limits.sessions,
@@ -110,8 +121,9 @@ pub(super) fn start(config: &Config, log: Log) -> Result<Server, StartError> {
         sn,
         durable,
         sn_topic_ids_max,
-        mqtt: settings::mqtt(config),
-        users: settings::users(config, secret),
+        mqtt: settings::mqtt(&config),
+        users: settings::users(&config, secret),
+        reload: Reload::new(args, config, descriptors.soft, waker),
         limits,
         poll,
         signals,
@@ -138,7 +150,7 @@ fn bind_tcp(
     poll: &Poll,
     listener: &config::Listener,
     ws: Option<Arc<ws::Policy>>,
-    index: usize,
+    (index, configured): (usize, usize),
 ) -> Result<Option<Listener>, StartError> {
     let (kind, name) = if ws.is_some() { ("ws", "MQTT over WebSocket") } else { ("mqtt", "MQTT") };
     let mut port = match TcpListenerPort::bind(listener.bind) {
@@ -151,15 +163,22 @@ fn bind_tcp(
         .map_err(|error| machine(&error))?;
     info!(address = %port.address(), "{name}");
     let (durability, allow_anonymous) = (settings::durability(listener), listener.allow_anonymous);
-    let is_ready = true;
-    Ok(Some(Listener { port, ws, durability, allow_anonymous, is_ready, retry_at: None }))
+    Ok(Some(Listener {
+        port,
+        configured,
+        ws,
+        durability,
+        allow_anonymous,
+        is_ready: true,
+        retry_at: None,
+    }))
 }
 
 fn bind_udp(
     poll: &Poll,
     listener: &config::Listener,
     sn: &SnListener,
-    index: usize,
+    (index, configured): (usize, usize),
 ) -> Result<Option<SnPort>, StartError> {
     let options =
         UdpOptions { multicast_ttl: u32::from(sn.multicast_ttl), ..UdpOptions::default() };
@@ -182,7 +201,7 @@ fn bind_udp(
     port.register(poll.registry(), |socket| token::token(Place::Port { index, socket }))
         .map_err(|error| machine(&error))?;
     info!(address = %port.address(), "MQTT-SN");
-    Ok(Some(SnPort::new(port)))
+    Ok(Some(SnPort::new(port, configured)))
 }
 
 /// An address that could not be bound: an error, unless it was only there by default and the

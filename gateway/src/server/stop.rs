@@ -1,5 +1,7 @@
 //! Signals, and the end.
 //!
+//! SIGHUP: the configuration is read again, see `reload.rs`.
+//!
 //! SIGTERM and SIGINT: nothing new is taken, clients that listen are told, what waits is written,
 //! and the process ends with status 0. A second signal ends it at once, even while it waits for a
 //! disk that hangs.
@@ -25,8 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The exit status after a second signal.
 const EXIT_AT_ONCE: i32 = 1;
 
-/// Signals that are handled. SIGHUP asks others to read their configuration again; this version
-/// says that it does not, instead of dying of it.
+/// Signals that are handled. SIGHUP has the configuration read again.
 pub(super) const SIGNALS: [i32; 3] = [SIGTERM, SIGINT, SIGHUP];
 
 /// Where the process is in its life.
@@ -56,7 +57,9 @@ impl Server {
     pub(super) fn handle_signals(&mut self) {
         for signal in self.signals.pending() {
             match (signal, self.phase) {
-                (SIGHUP, _) => warn!("SIGHUP: this version reads its configuration at start only"),
+                (SIGHUP, Phase::Serving) => self.ask_reload(),
+                // It will be read at the next start.
+                (SIGHUP, Phase::Asked | Phase::Draining(_) | Phase::Stopped) => {}
                 (_, Phase::Serving) => self.phase = Phase::Asked,
                 (_, Phase::Asked | Phase::Draining(_) | Phase::Stopped) => {
                     warn!("stopping at once");

@@ -29,7 +29,7 @@ const PACKETS: [(PacketType, &str); 14] = [
 impl Server {
     /// Adds our values to the round that the broker has just published.
     pub(super) fn publish_sys(&mut self) {
-        let Self { broker, links, traffic, ports, listeners, log, durable, .. } = self;
+        let Self { broker, links, traffic, ports, listeners, log, durable, reload, .. } = self;
         broker.publish_sys(format_args!("store/health"), format_args!("{}", durable.health()));
         let mut say = |name: &str, value: u64| {
             broker.publish_sys(format_args!("{name}"), format_args!("{value}"));
@@ -61,6 +61,9 @@ impl Server {
         let descriptors: u64 = listeners.iter().map(|listener| listener.port.stats().refused).sum();
         say("connections/refused_descriptors", descriptors);
         say("log/lines_left_out", log.lines_left_out());
+        for (name, value) in reload.counts() {
+            say(&format!("configuration/{name}"), value);
+        }
         for (kind, name) in PACKETS {
             say(&format!("mqtt/{name}/received"), traffic.received[kind as usize]);
             say(&format!("mqtt/{name}/sent"), traffic.sent[kind as usize]);

@@ -39,8 +39,12 @@ pub(super) struct TcpLink {
     /// What its answers wait for.
     pub(super) durability: Durability,
     pub(super) conn: ServerConn,
+    /// The place of its listener.
+    pub(super) listener: usize,
     /// Whether the listener serves clients that do not say who they are.
     pub(super) allow_anonymous: bool,
+    /// Who it has shown to be, if that was asked.
+    pub(super) user: Option<Box<str>>,
     /// What was read and not heard yet: the beginning of a packet, or packets that a turn had no
     /// time for.
     pub(super) inbox: Vec<u8>,
@@ -128,6 +132,11 @@ impl Links {
         self.arena.len()
     }
 
+    /// Another time that newcomers have, those that are here included.
+    pub(super) const fn set_connect_timeout(&mut self, timeout: Duration) {
+        self.connect_timeout = timeout;
+    }
+
     /// Connections that have not said who they are.
     pub(super) const fn newcomers(&self) -> &Newcomers {
         &self.newcomers
@@ -135,6 +144,10 @@ impl Links {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Key<TcpLink>, &TcpLink)> {
         self.arena.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Key<TcpLink>, &mut TcpLink)> {
+        self.arena.iter_mut()
     }
 
     /// A connection that was accepted; from now on it has its time to send its CONNECT.
@@ -152,7 +165,9 @@ impl Links {
             ws,
             durability: Durability::Gated,
             conn: ServerConn::new(),
+            listener: 0,
             allow_anonymous: false,
+            user: None,
             inbox: Vec::new(),
             has_unheard: false,
             out: OutBuf::default(),
@@ -217,7 +232,8 @@ impl Links {
     }
 
     /// The kernel has no room for the link: it is looked at again after `pause`, once, however
-    /// often it is blocked until then. `pause` is the same for all links.
+    /// often it is blocked until then. `pause` is the same for all links; when the setting behind
+    /// it has changed, links wait for those that stand before them.
     pub(super) fn block(&mut self, key: Key<TcpLink>, now: Instant, pause: Duration) {
         let Some(link) = self.arena.get_mut(key) else { return };
         link.is_blocked = true;
@@ -269,7 +285,9 @@ impl Links {
         if let Some(link) = self.arena.get_mut(key) {
             let block = if link.out.is_empty() { 0 } else { BLOCK_BYTES };
             let ws = link.ws.as_ref().map_or(0, |ws| ws.memory());
-            let bytes = link.inbox.capacity() + link.out.len() + block + ws + link.conn.memory();
+            let user = link.user.as_ref().map_or(0, |user| user.len());
+            let bytes =
+                link.inbox.capacity() + link.out.len() + block + ws + link.conn.memory() + user;
             self.buffer_bytes += bytes;
             self.buffer_bytes -= core::mem::replace(&mut link.charged, bytes);
         }

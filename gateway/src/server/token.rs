@@ -21,7 +21,7 @@ const SIGNALS: u64 = 1;
 const LISTENER: u64 = 2;
 const PORT: u64 = 3;
 const LINK: u64 = 4;
-const STORE: u64 = 5;
+const WAKER: u64 = 5;
 
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +33,8 @@ pub(super) enum Place {
         socket: usize,
     },
     Link(Key<TcpLink>),
-    /// Something has become safe.
-    Store,
+    /// Another thread has something: what became safe, or another configuration.
+    Waker,
 }
 
 /// The mark of MQTT-SN links.
@@ -47,7 +47,7 @@ pub(super) const fn is_sn(link: LinkId) -> bool {
 pub(super) fn token(place: Place) -> Token {
     let (kind, index, low) = match place {
         Place::Signals => (SIGNALS, 0, 0),
-        Place::Store => (STORE, 0, 0),
+        Place::Waker => (WAKER, 0, 0),
         Place::Listener(index) => (LISTENER, index as u64, 0),
         Place::Port { index, socket } => (PORT, index as u64, socket as u64),
         Place::Link(key) => return Token((LINK << KIND_SHIFT | link_id(key).0) as usize),
@@ -62,7 +62,7 @@ pub(super) fn place(token: Token) -> Place {
     let low = bits & u64::from(u32::MAX);
     match bits >> KIND_SHIFT {
         SIGNALS => Place::Signals,
-        STORE => Place::Store,
+        WAKER => Place::Waker,
         LISTENER => Place::Listener(index as usize),
         PORT => Place::Port { index: index as usize, socket: low as usize },
         _ => Place::Link(key(LinkId(bits & !(0xF << KIND_SHIFT)))),

@@ -21,6 +21,8 @@ const PORT_STEPS: u64 = 8_192;
 /// A port and what waits to be sent from it.
 pub(super) struct SnPort {
     port: UdpPort,
+    /// Which of the listeners of the configuration it is.
+    pub(super) configured: usize,
     outgoing: TransmitBatch,
     is_readable: bool,
     is_blocked: bool,
@@ -32,9 +34,10 @@ pub(super) struct SnPort {
 }
 
 impl SnPort {
-    pub(super) fn new(port: UdpPort) -> Self {
+    pub(super) fn new(port: UdpPort, configured: usize) -> Self {
         Self {
             port,
+            configured,
             outgoing: TransmitBatch::new(),
             is_readable: true,
             is_blocked: false,

@@ -193,12 +193,14 @@ impl SnGateway {
         })
     }
 
-    /// Whether a client is connected just as the handshake asks for, and has said nothing since.
+    /// Whether a client is connected just as the handshake asks for, and has said nothing since. If
+    /// predefined topics have other meanings by now, this may be the device that knows them.
     fn is_connected_as(&self, key: Key<Peer>, handshake: &Handshake) -> bool {
         let peer = self.peers.get(key).expect("bound to the address");
         peer.untouched
             && peer.state == State::Active
             && !handshake.asks_for_will
+            && peer.predefined_since == self.predefined.generation()
             && peer.connected_as == handshake.connected_as
             && *peer.client_id == *handshake.client_id
     }

@@ -31,9 +31,17 @@ impl Discovery {
         Self {
             sources: SourceMeters::new(PER_SOURCE, seed),
             total: Meter::default(),
-            total_rate: Rate { max: settings.searchgw_per_s, window: Duration::from_secs(1) },
+            total_rate: total_rate(settings),
         }
     }
+
+    pub(super) const fn configure(&mut self, settings: &Settings) {
+        self.total_rate = total_rate(settings);
+    }
+}
+
+const fn total_rate(settings: &Settings) -> Rate {
+    Rate { max: settings.searchgw_per_s, window: Duration::from_secs(1) }
 }
 
 impl SnGateway {
@@ -78,6 +86,6 @@ impl SnGateway {
             self.stats.advertised += 1;
         }
         let pause = Duration::from_secs(u64::from(duration_s));
-        self.timers.insert(now.mono + pause, Timer::Advertise);
+        self.advertise_timer = Some(self.timers.insert(now.mono + pause, Timer::Advertise));
     }
 }

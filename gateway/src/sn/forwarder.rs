@@ -45,6 +45,11 @@ impl Nodes {
         }
     }
 
+    /// Another bound; nodes beyond it stay until they go.
+    pub(super) const fn set_max(&mut self, nodes_max: u32) {
+        self.nodes_max = nodes_max as usize;
+    }
+
     /// The number of a node; `None` if the forwarder has too many.
     pub(super) fn enter(
         &mut self,

@@ -27,6 +27,11 @@ pub(super) struct Handshakes {
 }
 
 impl Handshakes {
+    /// Another bound; those beyond it stay.
+    pub(super) const fn set_max(&mut self, each_max: usize) {
+        self.each_max = each_max;
+    }
+
     pub(super) fn new(each_max: usize) -> Self {
         Self { arena: Arena::new(), bytes: 0, confirming: 0, each_max }
     }

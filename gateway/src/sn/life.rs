@@ -15,6 +15,7 @@ use super::arq::Sorts;
 use super::connect::Handshake;
 use super::inbound::Inbound;
 use super::peer::{MSG_ID_MAX, Peer, State};
+use super::settings::Quirks;
 use super::{Owner, SnGateway};
 
 impl SnGateway {
@@ -23,6 +24,7 @@ impl SnGateway {
         let id_offset = self.rng.u16(..MSG_ID_MAX);
         let quirks = self.settings.quirks.get(client_id).copied().unwrap_or_default();
         let key = self.peers.insert(Peer::new(client_id, host, quirks, id_offset));
+        self.peer(key).predefined_since = self.predefined.generation();
         self.usage.gone += 1;
         self.by_client_id.insert(client_id.into(), key);
         key
@@ -43,8 +45,10 @@ impl SnGateway {
         }
         self.by_link.insert(link, Owner::Peer(key));
         self.set_state(key, State::Active);
-        let Self { peers, names, settings, .. } = self;
+        let Self { peers, names, settings, predefined, .. } = self;
         let peer = peers.get_mut(key).expect("entered before");
+        peer.predefined_since = predefined.generation();
+        let configured = settings.quirks.get(&*peer.client_id).copied().unwrap_or_default();
         peer.link = link;
         peer.is_anonymous = handshake.is_anonymous();
         peer.session_ended = false;
@@ -55,6 +59,8 @@ impl SnGateway {
         peer.untouched = true;
         peer.is_asked = false;
         if session_present {
+            let no_dup = configured.no_dup || peer.quirks.no_dup;
+            peer.quirks = Quirks { no_dup, ..configured };
             // One that ignores REGISTER could never be told again what it knows (section 18).
             if !peer.quirks.no_register {
                 peer.registry.begin_connection();
@@ -65,7 +71,7 @@ impl SnGateway {
             peer.predefined = Vec::new();
             peer.inbound = Inbound::default();
             peer.understands = Sorts::default();
-            peer.quirks = settings.quirks.get(&*peer.client_id).copied().unwrap_or_default();
+            peer.quirks = configured;
         }
         if handshake.outlives_link() {
             self.keep(key);

@@ -54,6 +54,11 @@ impl SourceMeters {
         Self { meters, hasher: hash::state(seed), rate }
     }
 
+    /// Another rate; what is counted already counts on.
+    pub(super) const fn set_rate(&mut self, rate: Rate) {
+        self.rate = rate;
+    }
+
     /// Counts an event of a source if there is room for it.
     pub(super) fn admit(&mut self, source: impl Hash, now: Instant) -> bool {
         let rate = self.rate;

@@ -34,8 +34,10 @@ mod limiter;
 mod names;
 mod outbox;
 mod peer;
+mod predefined;
 mod publish;
 mod receive;
+mod reconfigure;
 mod record;
 mod recorder;
 mod registry;
@@ -56,7 +58,7 @@ use broker_core::hash::{self, HashMap};
 use broker_core::key::{Arena, Key};
 use broker_core::reason::ReasonCode;
 use broker_core::time::{Instant, Now};
-use broker_core::timer::TimerWheel;
+use broker_core::timer::{TimerId, TimerWheel};
 use sn_codec::MsgId;
 use sn_codec::v12::{self, Packet, ReturnCode};
 use tracing::trace;
@@ -70,10 +72,11 @@ use connect::Handshake;
 use discovery::Discovery;
 use forwarder::Nodes;
 use handshakes::Handshakes;
-use limiter::{Meter, Rate, SourceMeters};
+use limiter::{Meter, SourceMeters};
 use names::Names;
 use outbox::Outbox;
 use peer::Peer;
+use predefined::Predefined;
 use recorder::Recorder;
 use restore::Restoring;
 
@@ -94,6 +97,9 @@ pub struct SnGateway {
     names: Names,
     nodes: Nodes,
     timers: TimerWheel<Timer>,
+    /// The next ADVERTISE.
+    advertise_timer: Option<TimerId>,
+    predefined: Predefined,
     outbox: Outbox,
     recorder: Recorder,
     /// Set while records come back.
@@ -148,17 +154,12 @@ enum After {
 impl SnGateway {
     /// A front end without clients. Links that it makes carry `link_tag` in their upper bits; the
     /// lower 48 are its own.
-    pub fn new(settings: Settings, link_tag: u64, now: Now, seed: u64) -> Self {
+    pub fn new(mut settings: Settings, link_tag: u64, now: Now, seed: u64) -> Self {
         let mut timers = TimerWheel::new(now.mono);
-        if settings.advertise_s > 0 {
-            timers.insert(now.mono, Timer::Advertise);
-        }
-        let unknown_rate = Rate {
-            max: settings.unknown_answers_per_source,
-            window: settings.unknown_answers_window,
-        };
-        let unconnected_rate =
-            Rate { max: settings.qos_minus_one_per_s, window: Duration::from_secs(1) };
+        let does_advertise = settings.advertise_s > 0;
+        let advertise_timer = does_advertise.then(|| timers.insert(now.mono, Timer::Advertise));
+        let (unknown_rate, unconnected_rate) = reconfigure::rates(&settings);
+        let predefined = Predefined::new(reconfigure::take_table(&mut settings));
         Self {
             rng: fastrand::Rng::with_seed(seed),
             peers: Arena::new(),
@@ -170,6 +171,8 @@ impl SnGateway {
             names: Names::new(seed ^ 0x24),
             nodes: Nodes::new(settings.nodes_per_forwarder, seed ^ 0x25),
             timers,
+            advertise_timer,
+            predefined,
             outbox: Outbox::default(),
             recorder: Recorder::new(settings.is_durable, seed ^ 0x29),
             restoring: None,

@@ -12,6 +12,7 @@ use super::arq::{Exchange, Sorts};
 use super::connect::Handshake;
 use super::inbound::Inbound;
 use super::limiter::Meter;
+use super::predefined::Generation;
 use super::recorder::Kept;
 use super::registry::Registry;
 use super::settings::Quirks;
@@ -44,6 +45,8 @@ pub(super) struct Peer {
     pub(super) quirks: Quirks,
     pub(super) understands: Sorts,
     pub(super) registry: Registry,
+    /// Which predefined topics held when it connected.
+    pub(super) predefined_since: Generation,
     /// Predefined ids by which it subscribed; deliveries use them (SN-076).
     pub(super) predefined: Vec<u16>,
     /// The message that waits for an answer of the client.
@@ -123,6 +126,7 @@ impl Peer {
             quirks,
             understands: Sorts::default(),
             registry: Registry::default(),
+            predefined_since: Generation::default(),
             predefined: Vec::new(),
             exchange: None,
             corrected: None,

@@ -9,7 +9,7 @@ use broker_core::key::Key;
 use broker_core::property::Properties;
 use broker_core::reason::ReasonCode;
 use broker_core::time::Now;
-use broker_core::topic::{TopicBuf, TopicName};
+use broker_core::topic::TopicName;
 use sn_codec::MsgId;
 use sn_codec::v12::{self, ReturnCode, TopicRef};
 
@@ -86,8 +86,8 @@ impl SnGateway {
         let bound = bound.and_then(|key| self.peers.get(key));
         let short = short_name(publish.topic, bound.map(|peer| peer.quirks).unwrap_or_default());
         let predefined = |id| match bound {
-            Some(peer) => self.predefined(&peer.client_id, id),
-            None => self.settings.predefined.get(&id).map(TopicBuf::as_name),
+            Some(peer) => self.predefined.of(peer, id),
+            None => self.predefined.of_anybody(id),
         };
         let topic = match publish.topic {
             _ if !is_admitted => None,

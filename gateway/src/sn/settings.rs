@@ -1,4 +1,4 @@
-//! What the MQTT-SN machine is told at its start.
+//! What the MQTT-SN machine is told at its start, and whenever that changes.
 
 use core::fmt;
 use core::time::Duration;
@@ -64,7 +64,8 @@ pub struct Settings {
     pub forwarders: Vec<Network>,
     /// Per port, in their order: the largest message sent.
     pub max_datagram: Vec<u16>,
-    /// Topic ids that every client knows in advance.
+    /// Topic ids that every client knows in advance. Those that are connected keep the meanings
+    /// that they connected with.
     pub predefined: BTreeMap<u16, TopicBuf>,
     /// Topic ids that one client knows in advance; they go before those of every client.
     pub predefined_for: BTreeMap<String, BTreeMap<u16, TopicBuf>>,

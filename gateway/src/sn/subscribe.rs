@@ -86,7 +86,7 @@ impl SnGateway {
             TopicSelector::Predefined(id) => {
                 let peer = self.peers.get(key).expect("a peer that said something");
                 let meant = swapped(id, peer.quirks);
-                let name = self.predefined(&peer.client_id, meant);
+                let name = self.predefined.of(peer, meant);
                 let name = name.ok_or((id, ReturnCode::InvalidTopicId))?.as_str().to_owned();
                 // Kept with the subscription, so that SUBACK promises both.
                 let is_new = if self.remember_predefined(key, meant) { IS_NEW } else { 0 };
@@ -165,8 +165,7 @@ impl SnGateway {
             TopicSelector::Predefined(id) => {
                 let id = swapped(*id, peer.quirks);
                 predefined = Some(id);
-                self.predefined(&peer.client_id, id)
-                    .and_then(|name| TopicFilter::new(name.as_str()).ok())
+                self.predefined.of(peer, id).and_then(|name| TopicFilter::new(name.as_str()).ok())
             }
             TopicSelector::Reserved(_) => None,
         };

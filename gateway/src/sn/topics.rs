@@ -34,17 +34,11 @@ impl SnGateway {
         let peer = self.peers.get(key).expect("a peer that said something");
         let found = match topic {
             TopicRef::Normal(id) => peer.registry.name(id).map(|name| self.names.get(name)),
-            TopicRef::Predefined(id) => self.predefined(&peer.client_id, id),
+            TopicRef::Predefined(id) => self.predefined.of(peer, id),
             TopicRef::Short(_) => TopicName::from_octets(short).ok(),
             TopicRef::Reserved(_) => return Err(ReturnCode::NotSupported),
         };
         found.ok_or(ReturnCode::InvalidTopicId)
-    }
-
-    /// The topic name behind a predefined id of a client: its own, else that of everybody.
-    pub(super) fn predefined(&self, client_id: &str, id: u16) -> Option<TopicName<'_>> {
-        let own = self.settings.predefined_for.get(client_id).and_then(|own| own.get(&id));
-        own.or_else(|| self.settings.predefined.get(&id)).map(TopicBuf::as_name)
     }
 
     /// The normal id of a name, given out if it has none yet and there is memory for it; then it
@@ -55,15 +49,13 @@ impl SnGateway {
         topic: TopicName<'_>,
         standing: Standing,
     ) -> Result<u16, Exhausted> {
-        let Self { peers, names, settings, usage, .. } = self;
+        let Self { peers, names, settings, usage, predefined, .. } = self;
         let peer = peers.get_mut(key).expect("a peer that is talked to");
         if self.is_out_of_memory && peer.registry.find(topic, names).is_none() {
             return Err(Exhausted);
         }
-        let own = settings.predefined_for.get(&*peer.client_id);
-        let is_predefined = |id| {
-            settings.predefined.contains_key(&id) || own.is_some_and(|own| own.contains_key(&id))
-        };
+        let (client_id, since) = (&peer.client_id, peer.predefined_since);
+        let is_predefined = |id| predefined.meaning(client_id, since, id).is_some();
         let ids_max = settings.topic_ids_max;
         let before = peer.registry.len();
         let id = peer.registry.assign(topic, names, ids_max, standing, is_predefined);
@@ -93,7 +85,7 @@ impl SnGateway {
             Some((_, standing)) => Some(standing),
             None => None,
         };
-        let is_meant = |id: &u16| self.predefined(&peer.client_id, *id) == Some(topic);
+        let is_meant = |id: &u16| self.predefined.of(peer, *id) == Some(topic);
         if let Some(id) = peer.predefined.iter().copied().find(is_meant) {
             return Choice::Say(TopicRef::Predefined(id));
         }
@@ -116,7 +108,7 @@ impl SnGateway {
                 self.set_standing(key, id, Standing::Unknown);
                 return Some(id);
             }
-            TopicRef::Predefined(id) => TopicBuf::from(self.predefined(&peer.client_id, id)?),
+            TopicRef::Predefined(id) => TopicBuf::from(self.predefined.of(peer, id)?),
             TopicRef::Short(octets) => {
                 let octets = short_octets(octets, peer.quirks);
                 TopicBuf::from(TopicName::from_octets(&octets).ok()?)

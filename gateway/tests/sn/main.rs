@@ -14,6 +14,7 @@ mod gate;
 mod loss;
 mod publishing;
 mod radio;
+mod reconfigure;
 mod script;
 mod sleep;
 mod strangers;

@@ -296,11 +296,19 @@ impl Driver {
 /// said so, if it is not there.
 #[track_caller]
 pub fn mosquitto_pub(server: SocketAddr, args: &[&str]) -> bool {
-    let Some(mut command) = mosquitto_tool("mosquitto_pub", server) else { return false };
+    let ended = mosquitto_pub_ends(server, args);
+    let is_good = |log: &Result<(), String>| log.is_ok();
+    assert!(ended.as_ref().is_none_or(is_good), "mosquitto_pub {args:?}: {ended:?}");
+    ended.is_some()
+}
+
+/// The same, however it ends: well, or with what it said about that.
+#[track_caller]
+pub fn mosquitto_pub_ends(server: SocketAddr, args: &[&str]) -> Option<Result<(), String>> {
+    let mut command = mosquitto_tool("mosquitto_pub", server)?;
     let mut process = Process::spawn("mosquitto_pub", command.args(args));
     let status = process.wait();
-    assert!(status.success(), "mosquitto_pub {args:?}: {status}\n{}", process.log());
-    true
+    Some(if status.success() { Ok(()) } else { Err(process.log()) })
 }
 
 /// A Mosquitto tool that writes each line when it has it, also into a pipe.

@@ -155,6 +155,18 @@ impl Hub {
         hub
     }
 
+    /// Other settings between two turns, as `gateway/src/server/reload.rs` applies them. What is a
+    /// process's own stays. Returns whether the predefined topics were taken.
+    pub(crate) fn reload(&mut self, now: Now, setup: Setup) -> bool {
+        self.broker.reconfigure(now, setup.broker.clone());
+        self.broker.set_queue_limits(setup.mqtt.queue, setup.sn.queue);
+        let is_taken = self.sn.set_settings(now, setup.sn.clone());
+        let broker = BrokerConfig { seed: self.setup.broker.seed, ..setup.broker };
+        self.setup = Setup { broker, ..setup };
+        self.has_more = true;
+        is_taken
+    }
+
     fn open_store(&mut self) -> Result<(), OpenError> {
         if let Some(drive) = self.setup.drive {
             let store = Store::open(&self.disk, drive, self.rng.fork(), self.fault)?;
@@ -228,6 +240,7 @@ impl Hub {
         }
         let Self { broker, sn, changes, .. } = self;
         let dangling = restore(&records, now, broker, sn, changes).map_err(BootError::Broken)?;
+        broker.set_queue_limits(self.setup.mqtt.queue, self.setup.sn.queue);
         if dangling > 0 && self.fault.is_none() {
             return Err(BootError::Broken(format!("{dangling} records refer to nothing")));
         }

@@ -89,6 +89,7 @@ impl Report {
         sum.exposed += more.exposed;
         sum.harms += more.harms;
         sum.salvages += more.salvages;
+        sum.reloads += more.reloads;
         sum.clock_jumps += more.clock_jumps;
         sum.bad_datagrams += more.bad_datagrams;
         sum.bad_streams += more.bad_streams;
@@ -127,8 +128,13 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "gateway            {} restarts, {} clock jumps, {} bad datagrams, {} bad streams",
-            faults.restarts, faults.clock_jumps, faults.bad_datagrams, faults.bad_streams
+            "gateway            {} restarts, {} reloads, {} clock jumps, {} bad datagrams, \
+             {} bad streams",
+            faults.restarts,
+            faults.reloads,
+            faults.clock_jumps,
+            faults.bad_datagrams,
+            faults.bad_streams
         )?;
         writeln!(
             f,

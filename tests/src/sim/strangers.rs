@@ -57,6 +57,14 @@ impl Strangers {
         self.accounts.entry((device, node)).or_default().bytes_in += octets.len();
     }
 
+    /// Other settings: for what is counted across the change the looser ones hold.
+    pub(crate) fn reloaded(&mut self, settings: &sn::Settings) {
+        let Self { per_source, window_ms, per_s, .. } = Self::new(settings);
+        self.per_source = self.per_source.max(per_source);
+        self.window_ms = self.window_ms.min(window_ms);
+        self.per_s = self.per_s.max(per_s);
+    }
+
     /// Crowds that have as many nodes as they may.
     pub(crate) fn full_crowds(&self) -> usize {
         self.crowds.values().filter(|nodes| nodes.len() == self.nodes_max).count()

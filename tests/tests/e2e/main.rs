@@ -11,6 +11,7 @@ mod mqtt5_shared;
 mod predefined;
 mod process;
 mod reconnecting;
+mod reload;
 mod sleeping;
 mod sys;
 mod translation;

@@ -85,6 +85,7 @@ impl World {
         self.doom = None;
         self.hub.disk.die_in(None);
         self.mend_disk();
+        self.reload_first();
     }
 
     /// The disk works again.
@@ -340,6 +341,7 @@ impl World {
         }
         self.note("back".to_owned());
         self.booted_at = self.now;
+        self.reloads.machine_began();
         self.before = done;
         self.is_down = false;
         self.discovery.begun(self.now);

@@ -31,7 +31,7 @@ impl World {
         let limits = self.hub.broker.limits().clone();
         let usage = self.hub.broker.usage();
         let stats = self.hub.broker.stats().clone();
-        let queue = self.setup.mqtt.queue;
+        let most = self.reloads.most();
         let sn_usage = self.hub.sn.usage();
         let sn_peers = sn_usage.active + sn_usage.asleep + sn_usage.awake + sn_usage.gone;
         let checks = [
@@ -39,15 +39,12 @@ impl World {
             (usage.sessions_connected <= usage.sessions, "more links than sessions"),
             (usage.memory_bytes <= limits.memory_bytes, "more memory than allowed"),
             (usage.retained <= limits.retained_messages_max, "more retained than allowed"),
-            (
-                stats.high.inflight <= usize::from(limits.inflight_max),
-                "more in flight than allowed",
-            ),
-            (stats.high.queue_messages <= queue.messages_max as usize, "a queue is too long"),
+            (stats.high.inflight <= usize::from(most.inflight), "more in flight than allowed"),
+            (stats.high.queue_messages <= most.queue_messages as usize, "a queue is too long"),
             (stats.high.filters <= limits.filters_per_session_max, "too many filters"),
             (sn_usage.topic_ids_max <= usize::from(self.setup.sn.topic_ids_max), "too many ids"),
             (sn_peers <= usage.sessions + sn_usage.handshakes, "clients without sessions"),
-            (usage.queued <= usage.sessions as u64 * u64::from(queue.messages_max), "queues"),
+            (usage.queued <= usage.sessions as u64 * u64::from(most.queue_messages), "queues"),
         ];
         for (holds, what) in checks {
             self.ledger.check(0, holds, what);

@@ -14,6 +14,7 @@ mod crash;
 mod devices;
 mod end;
 mod hear;
+mod reload;
 mod troubles;
 mod twins;
 
@@ -41,6 +42,7 @@ use super::wire::Octets;
 use super::{Options, report::Report};
 
 use crash::Doom;
+use reload::Reloads;
 use troubles::Trouble;
 
 /// Virtual time that devices have for their goals after the last fault. The slowest sleepers
@@ -125,6 +127,7 @@ pub(crate) struct Faults {
     pub(crate) exposed: u64,
     pub(crate) harms: u64,
     pub(crate) salvages: u64,
+    pub(crate) reloads: u64,
     pub(crate) clock_jumps: u64,
     pub(crate) bad_datagrams: u64,
     pub(crate) bad_streams: u64,
@@ -149,6 +152,7 @@ pub(crate) struct World {
     heap: Heap<Event>,
     hub: Hub,
     setup: Setup,
+    reloads: Reloads,
     net: Net,
     sensors: Vec<Sensor>,
     watches: Vec<Watch>,
@@ -253,12 +257,14 @@ impl World {
             looked_at: 0,
             out: Vec::new(),
             sent: Vec::new(),
+            reloads: Reloads::new(setup),
             setup: setup.clone(),
             book: book.clone(),
             hub,
             rng,
         };
         world.populate(&plan);
+        world.plan_reloads(options);
         world
     }
 

@@ -35,6 +35,8 @@ pub(crate) enum Trouble {
     Slow { client: u32, for_ms: u64 },
     /// The machine begins anew with nothing.
     Restart,
+    /// The configuration is read again; what is in it is drawn from the seed.
+    Reload { seed: u64 },
     /// The wall clock jumps.
     ClockJump { by_ms: i64 },
     /// The power goes everywhere.
@@ -158,6 +160,7 @@ impl World {
                 }
             }
             Trouble::Restart => self.restart(),
+            Trouble::Reload { seed } => self.reload(seed),
             Trouble::ClockJump { by_ms } => {
                 self.faults.clock_jumps += 1;
                 self.wall_offset += by_ms;
@@ -236,6 +239,7 @@ impl World {
 
     fn restart(&mut self) {
         self.faults.restarts += 1;
+        self.reloads.machine_began();
         self.before = self.done();
         self.hub.end(Death::Kill);
         self.hub.boot(self.clock()).expect("nothing is restored");
