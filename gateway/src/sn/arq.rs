@@ -511,3 +511,41 @@ impl SnGateway {
         outbox.push(path, node, 0, &v12::Packet::from(register));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::peer::SentQos0;
+    use super::super::settings::Quirks;
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    /// They stand in a record, one bit each.
+    #[test]
+    fn what_a_client_has_answered_is_known_sort_by_sort() {
+        let mut sorts = Sorts::default();
+        let levels = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
+        let all = levels.map(|qos| [false, true].map(|is_empty| Sort { qos, is_empty }));
+        for (known, sort) in all.as_flattened().iter().enumerate() {
+            assert_eq!(sorts.octet().count_ones() as usize, known);
+            assert!(!sorts.has(*sort));
+            assert!(sorts.add(*sort), "{sort:?} is new");
+            assert!(!sorts.add(*sort), "{sort:?} is known");
+            assert_eq!(Sorts::from_octet(sorts.octet()), sorts);
+        }
+    }
+
+    /// A message of QoS 0 that waits for REGACK, beside the one that was sent last.
+    #[test]
+    fn what_waits_for_an_answer_counts_as_memory_of_its_client() {
+        let host = Ipv4Addr::LOCALHOST.into();
+        let mut peer = Peer::new("c", host, Quirks::default(), 0);
+        let then = Then::Qos0 { retain: false, payload: Vec::with_capacity(300) };
+        let kind = Kind::Register { topic_id: 1, msg_id: 1, then };
+        let began = Instant::default();
+        peer.exchange = Some(Exchange { kind, tries: 0, rounds: 0, began, timer: None });
+        assert_eq!(peer.memory(), 2 + 300);
+        let payload = Vec::with_capacity(500);
+        peer.last_qos0 = Some(SentQos0 { topic: TopicRef::Normal(1), retain: false, payload });
+        assert_eq!(peer.memory(), 2 + 300 + 500);
+    }
+}

@@ -140,4 +140,16 @@ mod tests {
         assert_eq!((nodes.len(), nodes.by_forwarder.len()), (0, 0));
         assert_eq!(nodes.octets(NodeId::NONE), b"");
     }
+
+    /// The octets twice, a place, and the way to it.
+    #[test]
+    fn nodes_tell_what_memory_they_hold() {
+        let forwarder: SocketAddr = "192.0.2.1:1883".parse().expect("an address");
+        let mut nodes = Nodes::new(100, 1);
+        for n in 0..100_u32 {
+            assert!(nodes.enter(PortId(0), forwarder, &n.to_be_bytes()).is_some());
+        }
+        let held = 100 * (size_of::<Option<Node>>() + size_of::<(Box<[u8]>, NodeId)>() + 2 * 16);
+        assert!((held..=2 * held).contains(&nodes.memory()), "{} of {held}", nodes.memory());
+    }
 }

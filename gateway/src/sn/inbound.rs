@@ -171,4 +171,23 @@ mod tests {
         inbound.remember_qos2(seen(3_000, 0, 121));
         assert_eq!(inbound.qos2.len(), 1);
     }
+
+    #[test]
+    fn what_is_finished_and_what_still_comes_counts_as_memory() {
+        let mut inbound = Inbound::default();
+        assert_eq!(inbound.memory(), 0);
+        (1..=8).for_each(|id| inbound.remember_qos2(seen(id, 7, 99)));
+        let held = 8 * size_of::<Seen>();
+        assert!((held..=2 * held).contains(&inbound.memory()), "{}", inbound.memory());
+    }
+
+    #[test]
+    fn only_the_refused_publication_is_judged_again() {
+        let mut inbound = finished();
+        inbound.remember_qos2(seen(2, 7, 100));
+        inbound.remember_qos2(seen(3, 7, 100));
+        inbound.forget(PacketId(2));
+        inbound.forget(PacketId(1));
+        assert_eq!(inbound.qos2.iter().map(|seen| seen.id.0).collect::<Vec<_>>(), [1, 3]);
+    }
 }

@@ -94,4 +94,17 @@ mod tests {
         let other = names.keep(TopicName::new("c").expect("a good name"));
         assert_eq!(other, id, "the place is used again");
     }
+
+    /// Each text twice, and its place.
+    #[test]
+    fn names_tell_what_memory_they_hold() {
+        let mut names = Names::new(1);
+        assert_eq!(names.memory(), 0);
+        for n in 0..100 {
+            let text = format!("{n:0100}");
+            names.keep(TopicName::new(&text).expect("a good name"));
+        }
+        let held = 100 * (2 * 100 + 64);
+        assert!((held..=2 * held).contains(&names.memory()), "{}", names.memory());
+    }
 }

@@ -236,4 +236,16 @@ mod tests {
         assert_eq!(outbox.dropped(), 1);
         assert!(outbox.octets.len() <= OCTETS_MAX);
     }
+
+    #[test]
+    fn an_outbox_tells_what_memory_it_holds_and_what_it_dropped() {
+        let mut outbox = Outbox::default();
+        assert_eq!((outbox.memory(), outbox.dropped()), (0, 0));
+        for _ in 0..100 {
+            outbox.push(path(), b"", 0, &Pingreq { client_id: b"" }.into());
+        }
+        let held = 100 * (2 + size_of::<Entry>());
+        assert!((held..=2 * held).contains(&outbox.memory()), "{}", outbox.memory());
+        assert_eq!(outbox.dropped(), 0);
+    }
 }

@@ -209,7 +209,11 @@ fn turn_id(id: u16, by: u16) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::inbound::Seen;
+    use super::super::names::Names;
+    use super::super::registry::Standing;
     use super::*;
+    use broker_core::topic::TopicName;
     use std::net::Ipv4Addr;
 
     #[test]
@@ -223,5 +227,34 @@ mod tests {
             }
             assert_eq!((peer.packet_id(0), peer.wire_id(PacketId(0))), (PacketId(0), 0));
         }
+    }
+
+    #[test]
+    fn msg_ids_of_register_go_round_the_circle_and_are_never_zero() {
+        let mut peer =
+            Peer::new("c", Ipv4Addr::LOCALHOST.into(), Quirks::default(), MSG_ID_MAX - 2);
+        let ids = [0; 4].map(|_| peer.next_register_id());
+        assert_eq!(ids, [MSG_ID_MAX - 1, MSG_ID_MAX, 1, 2]);
+    }
+
+    /// All that it holds beside its place, once.
+    #[test]
+    fn a_client_counts_with_its_ids_and_its_publications() {
+        let client_id = "c".repeat(100);
+        let mut peer = Peer::new(&client_id, Ipv4Addr::LOCALHOST.into(), Quirks::default(), 0);
+        // Once here, and once where it is looked up.
+        let mut expect = 2 * 100;
+        assert_eq!(peer.memory(), expect);
+        let mut names = Names::new(1);
+        let topic = TopicName::new("a/b").expect("a good name");
+        let id = peer.registry.assign(topic, &mut names, 9, Standing::Unknown, |_| false);
+        assert_eq!(id, Ok(1));
+        peer.inbound.remember_qos2(Seen::new(PacketId(1), 0, Instant::default()));
+        expect += peer.registry.memory() + peer.inbound.memory();
+        assert_eq!(peer.memory(), expect);
+        peer.predefined = Vec::with_capacity(1_000);
+        let payload = Vec::with_capacity(10_000);
+        peer.last_qos0 = Some(SentQos0 { topic: TopicRef::Normal(1), retain: false, payload });
+        assert_eq!(peer.memory(), expect + 2_000 + 10_000);
     }
 }

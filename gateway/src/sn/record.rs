@@ -334,6 +334,7 @@ mod tests {
             assert_eq!(octets[0], FORMAT);
             assert_eq!(ClientRecord::read(Reader::new(&octets[1..])), Some(record));
         }
+        assert_ne!(ClientRecord { predefined: Ids::Held(&[5, 8]), ..client() }, client());
         let awake = ClientRecord { state: State::Awake { duration_s: 60 }, ..client() };
         let written = octets(|into| awake.write(into));
         assert_eq!(written, octets(|into| client().write(into)), "a visit changes nothing");
@@ -354,6 +355,14 @@ mod tests {
             bad[at] = octet;
             assert_eq!(ClientRecord::read(Reader::new(&bad[1..])), None, "octet {at}");
         }
+        // The first offset off the circle, and the first flag that does not exist.
+        let mut bad = good;
+        bad[7..9].copy_from_slice(&MSG_ID_MAX.to_le_bytes());
+        assert_eq!(ClientRecord::read(Reader::new(&bad[1..])), None);
+        let gone = ClientRecord { state: State::Gone, is_bound: false, node: b"", ..client() };
+        let mut bad = octets(|into| gone.write(into));
+        bad[1] = 0x20;
+        assert_eq!(ClientRecord::read(Reader::new(&bad[1..])), None);
     }
 
     #[test]

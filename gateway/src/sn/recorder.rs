@@ -386,3 +386,28 @@ impl SnGateway {
         peer.kept.number().is_none() || peer.kept.hash == Some(hash)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::address::{Address, LocalAddress, NodeId, PortId};
+    use super::*;
+    use sn_codec::v12::Pingreq;
+
+    #[test]
+    fn what_waits_for_the_disk_counts_as_memory() {
+        let mut recorder = Recorder::new(true, 1);
+        assert_eq!((recorder.memory(), recorder.dropped()), (0, 0));
+        recorder.journal.put(record::client_key(1), |into| into.extend_from_slice(&[0; 10_000]));
+        recorder.value = Vec::with_capacity(2_000);
+        recorder.taken = (0..100).map(|n| (Batch(n), Lsn(n))).collect();
+        let remote = "192.0.2.1:1883".parse().expect("an address");
+        let address = Address { port: PortId(0), remote, node: NodeId::NONE };
+        let path = Path { address, local: LocalAddress::default() };
+        for _ in 0..100 {
+            recorder.held.push(path, b"", 0, &Pingreq { client_id: b"" }.into());
+        }
+        let least = 10_000 + 2_000 + 100 * size_of::<(Batch, Lsn)>() + recorder.held.memory();
+        assert!((least..least + 4_000).contains(&recorder.memory()), "{}", recorder.memory());
+        assert_eq!(recorder.dropped(), 0);
+    }
+}

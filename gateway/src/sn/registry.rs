@@ -304,4 +304,33 @@ mod tests {
         registry.clear(&mut names);
         assert_eq!((registry.len(), names.find(name("a"))), (0, None));
     }
+
+    /// Lists grow by doubling, so they hold up to twice what is in them.
+    #[test]
+    fn a_registry_tells_what_memory_it_holds() {
+        let (mut names, mut registry) = (Names::new(1), Registry::default());
+        assert_eq!(registry.memory(), 0);
+        for n in 0..100 {
+            let id =
+                registry
+                    .assign(name(&n.to_string()), &mut names, 100, Standing::Unknown, |_| false);
+            assert_eq!(id, Ok(n + 1));
+        }
+        let held = 100 * (size_of::<Entry>() + size_of::<(NameId, u16)>());
+        assert!((held..=2 * held).contains(&registry.memory()), "{}", registry.memory());
+    }
+
+    /// Two ids of one name, which only somebody else could have written.
+    #[test]
+    fn a_name_that_comes_back_twice_takes_room_once() {
+        let (mut names, mut registry) = (Names::new(1), Registry::default());
+        for (id, text) in [(1, "a"), (2, "four"), (3, "four")] {
+            let kept = names.keep(name(text));
+            registry.restore(id, kept, name(text), Standing::Unknown);
+        }
+        let doubled = registry.finish_restore(&names);
+        assert_eq!(doubled.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [3]);
+        assert_eq!((registry.name_bytes, registry.len()), (5, 2));
+        assert_eq!(registry.find(name("four"), &names), Some((2, Standing::Unknown)));
+    }
 }

@@ -141,3 +141,30 @@ impl Network {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_contains_what_begins_as_it_does() {
+        for (address, prefix_len, ip, expect) in [
+            ("192.0.2.0", 24, "192.0.2.255", true),
+            ("192.0.2.0", 24, "192.0.3.0", false),
+            ("192.0.2.0", 24, "::ffff:192.0.2.7", true),
+            ("192.0.2.1", 32, "192.0.2.1", true),
+            ("192.0.2.1", 32, "192.0.2.0", false),
+            ("0.0.0.0", 0, "255.0.0.1", true),
+            ("0.0.0.0", 0, "2001:db8::1", false),
+            ("2001:db8::", 32, "2001:db8:ffff::1", true),
+            ("2001:db8::", 32, "2001:db9::", false),
+            ("2001:db8::1", 128, "2001:db8::1", true),
+            ("2001:db8::1", 128, "2001:db8::", false),
+        ] {
+            let parse = |text: &str| text.parse().expect("an address");
+            let network = Network { address: parse(address), prefix_len };
+            assert_eq!(network.contains(parse(ip)), expect, "{ip} in {network}");
+            assert_eq!(network.to_string(), format!("{address}/{prefix_len}"));
+        }
+    }
+}

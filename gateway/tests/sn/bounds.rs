@@ -52,6 +52,7 @@ fn wills_of_unfinished_connects_are_bounded_together() {
         answer == ["03 05 01"]
     });
     assert_eq!(refused, Some(wills));
+    assert_eq!(farm.gateway.stats().handshakes_refused, 1);
     assert!((60..70).contains(&wills), "{wills} wills of 60,000 octets in 4 MiB");
     // Nobody else has to wait for them.
     farm.play(A, "> 0A 04 04 01 00 3C 'dev1'\n< 03 05 00");
@@ -99,6 +100,13 @@ fn everything_that_is_kept_counts_as_memory() {
         farm.play(&address(n), &format!("{}< 02 06", connect_with_will(n)));
     }
     grows(&farm, 50 * 60, "fifty unfinished CONNECTs");
+    for n in 100..150 {
+        // Long form: 4 octets of head, flags, and the name.
+        let will_topic = [&[0x01, 0x03, 0xED, 0x07, 0x00][..], &[b'w'; 1_000]].concat();
+        farm.send(&address(n), &will_topic);
+        assert_eq!(farm.received(&address(n)), ["02 08"]);
+    }
+    grows(&farm, 50 * 1_000, "fifty topics of wills");
     for n in 10..60 {
         farm.play(
             F,

@@ -300,6 +300,25 @@ fn without_a_gate_messages_leave_at_once_and_with_it_they_wait_again() {
     gated(&mut farm, "08 12 20 00 04 'ghi'", "08 13 20 00 04 00 04 00");
 }
 
+/// The same for what rests on records of the gateway itself.
+#[test]
+fn without_a_gate_topic_ids_are_told_at_once_and_with_it_they_wait_again() {
+    let mut farm = Farm::durable();
+    farm.play(A, &format!("> {CONNECT}\n< 03 05 00"));
+    farm.disk.is_fast = false;
+    farm.play(A, "> 09 0A 00 00 00 01 'a/b'");
+    farm.set_gated(false);
+    farm.play(A, "< 07 0B 00 01 00 01 00\n> 09 0A 00 00 00 02 'c/d'\n< 07 0B 00 02 00 02 00");
+    farm.set_gated(true);
+    farm.take_in(A, None, b"\x09\x0A\0\0\0\x03e/f");
+    assert!(farm.gateway.has_changes());
+    farm.turn();
+    assert!(!farm.gateway.has_changes(), "they are on their way to the disk");
+    farm.play(A, "");
+    farm.commit();
+    farm.play(A, "< 07 0B 00 03 00 03 00");
+}
+
 /// A port whose answers wait for nothing: what they are for is kept all the same.
 #[test]
 fn a_port_in_memory_answers_at_once() {

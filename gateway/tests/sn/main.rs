@@ -4,6 +4,7 @@ mod acknowledgements;
 mod answer_table;
 mod bounds;
 mod connecting;
+mod counters;
 mod delivering;
 mod devices;
 mod dialogues;

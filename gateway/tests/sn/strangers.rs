@@ -242,6 +242,7 @@ fn a_gateway_advertises_as_often_as_it_says() {
         farm.pass(110);
         assert_eq!(farm.received("*"), ["05 00 07 03 84"; 2]);
     }
+    assert_eq!(farm.gateway.stats().advertised, 8);
     farm.play(A, "> 03 01 00\n< 03 02 07");
     let mut silent = Farm::new();
     silent.pass(100_000_000);

@@ -130,6 +130,7 @@ fn a_session_that_goes_back_and_forth_stays_after_a_few_times() {
         let accepted = answers.iter().filter(|answer| *answer == "03 05 00").count();
         let refused = answers.iter().filter(|answer| *answer == "03 05 01").count();
         assert!(accepted <= 8 && refused >= 2, "{answers:?}");
+        assert_eq!(farm.gateway.stats().takeovers_refused, refused as u64);
         // A minute later it may go again.
         farm.pass(61_000);
         let last = if answers.len() % 2 == 0 { A } else { A2 };
