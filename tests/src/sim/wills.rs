@@ -218,11 +218,14 @@ impl Wills {
         }
     }
 
-    /// The gateway is back. What it publishes at QoS 0 now reaches those who are there.
-    pub(crate) fn resumed(&mut self, now: u64, qos: impl Fn(Publication) -> u8) {
+    /// The gateway is back. What it publishes at QoS 0 now reaches those who are there. `manner`
+    /// as for [`Wills::crashed`].
+    pub(crate) fn resumed(&mut self, now: u64, manner: impl Fn(Publication) -> (u8, bool)) {
         for (will, loose) in &mut self.loose {
-            let by = loose.by.filter(|_| qos(*will) > 0);
-            loose.by = by.map(|by| by.max(now + SILENCE_MS_MAX + LATE_MS));
+            let (qos, goes_on) = manner(*will);
+            let silence_ms = if goes_on { SILENCE_MS_MAX } else { 0 };
+            let by = loose.by.filter(|_| qos > 0);
+            loose.by = by.map(|by| by.max(now + silence_ms + LATE_MS));
         }
     }
 
@@ -258,7 +261,7 @@ mod tests {
             let mut wills = Wills { watcher: Some(9), is_watched: true, ..Wills::default() };
             wills.arm(will, 1, [0, 0], 50_000);
             wills.crashed(1, 10_000, 10_000, |_| (qos, true));
-            wills.resumed(10_000, |_| qos);
+            wills.resumed(10_000, |_| (qos, true));
             wills.supervised(1, 10_000, [20_000; 2]);
             wills.watched(back_at);
             wills.overdue(100_000)

@@ -1,7 +1,7 @@
 //! What a crash leaves of promises: what was acknowledged, and nothing else that is kept.
 
 use super::Ledger;
-use crate::sim::book::{Party, Publication};
+use crate::sim::book::{Book, Party, Publication};
 
 impl Ledger {
     /// A message of QoS 1 leaves for a client over TCP.
@@ -32,27 +32,26 @@ impl Ledger {
     /// The gateway is back.
     pub(crate) fn resumed(&mut self) {
         let Self { wills, book, now, .. } = self;
-        wills.resumed(*now, |will| book.will_qos(will));
+        wills.resumed(*now, |will| (book.will_qos(will), goes_on(book, will)));
     }
 
     /// The gateway was ended and has begun anew with nothing, and so may QoS 2.
     pub(crate) fn lost_all(&mut self) {
         self.is_safe(u64::MAX);
-        self.crashed_at = Some(self.now);
+        (self.crashed_at, self.crash_stamp) = (Some(self.now), self.stamp);
         self.restarted();
+        // Until the watcher is answered again, nobody is.
+        self.wills.is_watched = false;
     }
 
     /// The gateway was ended, and what it kept is that of a moment after `safe_turn`, which was at
     /// `safe_at`.
     pub(crate) fn crashed(&mut self, safe_turn: u64, safe_at: u64) {
         self.is_safe(safe_turn);
-        self.crashed_at = Some(self.now);
+        (self.crashed_at, self.crash_stamp) = (Some(self.now), self.stamp);
         self.model.crash(safe_turn);
         let Self { wills, book, now, .. } = self;
-        wills.crashed(safe_turn, safe_at, *now, |will| {
-            let goes_on = book.is_sensor(will.party) && !book.kind(will.party).clean;
-            (book.will_qos(will), goes_on)
-        });
+        wills.crashed(safe_turn, safe_at, *now, |will| (book.will_qos(will), goes_on(book, will)));
         // That they were sent may be forgotten: at QoS 1 they come again, and nobody knows.
         for (_, party, publication) in self.sent.drain(..) {
             let record = self.records.get_mut(&publication);
@@ -62,4 +61,10 @@ impl Ledger {
             }
         }
     }
+}
+
+/// Whether the connection with a will is one that goes on after a crash: a sensor that stays away
+/// then is missed as late as if it had been heard at that moment. Others are gone with the process.
+fn goes_on(book: &Book, will: Publication) -> bool {
+    book.is_sensor(will.party) && !book.kind(will.party).clean
 }

@@ -123,6 +123,8 @@ pub(crate) struct Ledger {
     /// Messages of QoS 1 that left for clients, with the turn in which they did.
     sent: VecDeque<(u64, Party, Publication)>,
     crashed_at: Option<u64>,
+    /// What was heard up to this stamp was heard before the latest crash.
+    crash_stamp: u64,
     topic: String,
 }
 
@@ -144,6 +146,7 @@ impl Ledger {
             allows_foreign: false,
             sent: VecDeque::new(),
             crashed_at: None,
+            crash_stamp: 0,
             topic: String::new(),
             book,
         }
@@ -332,7 +335,7 @@ impl Ledger {
         let Target { count, fresh, forgotten, qos: granted, stamp: heard, .. } = *target;
         let Record { stamp, latest, manner, arrivals, is_released, .. } = *record;
         // A session that ended with a crash was promised nothing, not even that QoS 2 comes once.
-        let is_over = self.crashed_at.is_some() && heard <= given_up;
+        let is_over = heard <= given_up.min(self.crash_stamp);
         let may_repeat = is_over || record.is_disturbed || stamp < amnesia || stamp <= begun;
         self.check(to, qos <= granted, &format!("{publication} came with a higher QoS"));
         if qos == 2 && count > 1 && !may_repeat {
