@@ -286,7 +286,7 @@ impl State {
         let chosen = self.take_chosen();
         let is_meant = |it: &Failure| needs_room || it.kind != io::ErrorKind::StorageFull;
         let drawn = self.failure.filter(is_meant).filter(|it| self.rng.f64() < it.share);
-        if let Some(kind) = chosen.or(drawn.map(|it| it.kind)) {
+        if let Some(kind) = chosen.or_else(|| drawn.map(|it| it.kind)) {
             self.refused += 1;
             return Err(kind.into());
         }

@@ -40,6 +40,8 @@ impl Ledger {
         self.is_safe(u64::MAX);
         (self.crashed_at, self.crash_stamp) = (Some(self.now), self.stamp);
         self.restarted();
+        // Until the watcher is answered again, nobody is.
+        self.wills.is_watched = false;
     }
 
     /// The gateway was ended, and what it kept is that of a moment after `safe_turn`, which was at
