@@ -250,4 +250,74 @@ mod tests {
         let size = size_of::<Session>();
         assert!(size <= 376, "{size} octets");
     }
+
+    fn session(credit: Credit, greeted: bool, subscribing: u32) -> Session {
+        let limits = QueueLimits {
+            messages_max: 10,
+            bytes_max: 1_000,
+            paused_qos0_messages_max: 10,
+            overflow: crate::api::Overflow::RejectNew,
+        };
+        let mut session = Session::new("c", Dialect::Mqtt5, limits);
+        session.link = Some(Link {
+            id: LinkId(1),
+            credit,
+            greeted,
+            subscribing,
+            keep_alive: None,
+            keep_alive_timer: None,
+            last_seen: Instant::default(),
+            will_on_takeover: true,
+            durability: Durability::Memory,
+            last_answer: Lsn(0),
+        });
+        session
+    }
+
+    /// [MQTT-3.2.0-1], (SN-023), (SN-095)
+    #[test]
+    fn only_a_greeted_link_with_credit_and_no_answer_due_may_be_sent_messages() {
+        for (credit, greeted, subscribing, expect) in [
+            (Credit::Window(1), true, 0, true),
+            (Credit::UntilDrained(1), true, 0, true),
+            (Credit::Paused, true, 0, false),
+            (Credit::Window(1), false, 0, false),
+            (Credit::Window(1), true, 1, false),
+            (Credit::Paused, false, 1, false),
+        ] {
+            let session = session(credit, greeted, subscribing);
+            assert_eq!(session.has_credit(), expect, "{credit:?} {greeted} {subscribing}");
+        }
+    }
+
+    /// Who has nothing to send costs no turn; only the end of a sleeper's visit has to be told.
+    #[test]
+    fn an_empty_session_has_work_only_if_it_is_being_drained() {
+        assert!(!session(Credit::Window(1), true, 0).has_work());
+        assert!(!session(Credit::Paused, true, 0).has_work());
+        assert!(session(Credit::UntilDrained(1), true, 0).has_work());
+    }
+
+    #[test]
+    fn a_will_counts_with_its_topic_its_payload_and_its_properties() {
+        let mut will = StoredWill {
+            topic: None,
+            payload: Vec::new(),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            delay_s: 0,
+            properties: Vec::new(),
+            armed: true,
+            timer: None,
+            deadline: UnixMillis(0),
+            number: 0,
+        };
+        let empty = will.memory();
+        assert_eq!(empty, size_of::<StoredWill>());
+        will.payload = Vec::with_capacity(30);
+        will.properties = Vec::with_capacity(400);
+        assert_eq!(will.memory(), empty + 430);
+        will.topic = crate::topic::TopicName::new("wills/c").ok().map(TopicBuf::from);
+        assert_eq!(will.memory(), empty + 437);
+    }
 }

@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod kept;
 pub mod logging;
 pub mod net;
 pub mod server;

@@ -33,6 +33,7 @@ mod write;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use broker_core::Broker;
@@ -81,6 +82,8 @@ const READ_BYTES: usize = 64 << 10;
 pub struct Server {
     poll: Poll,
     signals: Signals,
+    /// See [`stop::register_last_signal`].
+    last_signal: Arc<AtomicBool>,
     clock: Clock,
     broker: Broker,
     sn: SnGateway,
@@ -218,8 +221,10 @@ impl Server {
     fn turn(&mut self, now: Now) {
         self.hear_store();
         self.read_sockets(now);
-        self.broker.handle_timeout(now);
-        self.sn.handle_timeout(now, &mut self.broker);
+        if !self.is_draining() {
+            self.broker.handle_timeout(now);
+            self.sn.handle_timeout(now, &mut self.broker);
+        }
         self.handle_net_timeouts(now);
         self.dispatch_outputs(now);
         self.submit_changes();
@@ -253,14 +258,10 @@ impl Server {
         if self.has_more_outputs || self.has_unread() || self.has_unwritten() {
             return Some(Duration::ZERO);
         }
-        let deadline = [
-            self.broker.next_timeout(),
-            self.sn.next_timeout(),
-            self.links.next_deadline(),
-            self.next_accept(),
-            self.stop_deadline(),
-        ];
-        let deadline = deadline.into_iter().flatten().min()?;
+        let of_clients = [self.broker.next_timeout(), self.sn.next_timeout(), self.next_accept()];
+        let of_clients = of_clients.into_iter().filter(|_| !self.is_draining());
+        let others = [self.links.next_deadline(), self.stop_deadline()];
+        let deadline = of_clients.chain(others).flatten().min()?;
         let now = self.clock.now().mono;
         // A tick of the timers more, so that what is due then is due when we wake.
         Some(if deadline <= now { Duration::ZERO } else { deadline.since(now) })

@@ -149,6 +149,24 @@ fn requests_are_judged() {
     check("GET /\0 HTTP/1.1\r\n\r\n", Err(Refusal::NotHttp), "400 ");
 }
 
+/// RFC 9112, 2.2: whether the request came as one piece or octet by octet.
+#[test]
+fn empty_lines_before_a_request_are_of_no_matter() {
+    let check = |text: &str, expect: Result<&'static str, Refusal>| {
+        for piece_len in [1, 2, 3, text.len()] {
+            let mut ws = new_with(&[]);
+            let mut pieces = text.as_bytes().chunks(piece_len);
+            let opened = pieces.find_map(|piece| ws.read(&mut piece.to_vec()).opened);
+            assert_eq!(opened, Some(expect), "{text:?} in pieces of {piece_len}");
+        }
+    };
+    check(&format!("\r\n{REQUEST}"), Ok("mqtt"));
+    check(&format!("\n\n{REQUEST}"), Ok("mqtt"));
+    check(&format!("\r\n{}", REQUEST.replacen("GET", "PUT", 1)), Err(Refusal::Method));
+    check("\r\n\r\n", Err(Refusal::NotHttp));
+    check("\n\x10\x0D\0\x04MQTT", Err(Refusal::NotHttp));
+}
+
 #[test]
 fn the_size_of_a_request_is_bounded() {
     let check = |text: &str, expect| {

@@ -551,7 +551,120 @@ mod tests {
         assert_eq!(how.collect::<Vec<_>>(), [Resend::Again, Resend::First]);
     }
 
+    fn numbered(id: u16, number: u64) -> InFlight {
+        let (stage, resend, retain) = (Stage::Unacknowledged, Resend::No, false);
+        let (ids, share) = (IdSet::NONE, ShareId::NONE);
+        InFlight { number, id: PacketId(id), stage, resend, retain, message: message(), ids, share }
+    }
+
+    fn ids(window: &Window) -> Vec<u16> {
+        window.iter().map(|entry| entry.id.0).collect()
+    }
+
+    /// A search for each acknowledgement would make a large window slow.
+    #[test]
+    fn entries_are_found_by_arithmetic_even_behind_the_highest_identifier() {
+        let mut window = Window { last_id: 0xFFF0, ..Window::default() };
+        for _ in 0..32 {
+            push(&mut window, QoS::AtLeastOnce);
+            assert!(window.is_in_sequence);
+        }
+        assert_eq!((ids(&window)[0], window.last_id()), (0xFFF1, 0x11));
+        let taken = window.remove(PacketId(0xFFF3)).expect("it is in flight");
+        window.put_back(taken);
+        assert!(window.is_in_sequence);
+        for id in [0xFFF5, 0xFFF4, 3, 0xFFF1, 0xFFF2, 0xFFF3] {
+            assert!(window.remove(PacketId(id)).is_some());
+            push(&mut window, QoS::AtLeastOnce);
+            assert!(window.is_in_sequence);
+        }
+        let mut restored = Window::default();
+        for (id, number) in [(0xFFFF, 8), (2, 10), (0xFFFE, 7), (1, 9)] {
+            restored.restore(numbered(id, number));
+        }
+        assert_eq!(restored.finish_restore(0, 0), []);
+        assert_eq!((ids(&restored), restored.is_in_sequence), (vec![0xFFFE, 0xFFFF, 1, 2], true));
+    }
+
+    /// [MQTT-4.6.0-1]
+    #[test]
+    fn what_is_put_back_stands_where_it_stood() {
+        let mut window = Window::default();
+        for (id, number) in [(5, 11), (2, 12), (6, 13), (3, 14)] {
+            window.restore(numbered(id, number));
+        }
+        window.finish_restore(0, 0);
+        assert!(!window.is_in_sequence);
+        for id in [6, 2, 5, 3] {
+            let taken = window.remove(PacketId(id)).expect("it is in flight");
+            window.put_back(taken);
+            assert_eq!(ids(&window), [5, 2, 6, 3], "after {id}");
+        }
+    }
+
+    #[test]
+    fn of_two_entries_with_one_identifier_the_older_comes_back_from_a_store() {
+        let mut window = Window::default();
+        for (id, number) in [(7, 3), (8, 1), (7, 2), (9, 4)] {
+            window.restore(numbered(id, number));
+        }
+        let doubled = window.finish_restore(0, 0);
+        assert_eq!(doubled.iter().map(|entry| entry.number).collect::<Vec<_>>(), [3]);
+        assert_eq!(ids(&window), [8, 7, 9]);
+    }
+
+    /// The record of a session may be younger than all that is in flight, and tell more.
+    #[test]
+    fn identifiers_go_on_behind_the_latest_that_is_known() {
+        for (last_id, delivery, expect) in [(100, 4, 100), (100, 5, 100), (100, 3, 7), (0, 0, 7)] {
+            let mut window = Window::default();
+            window.restore(numbered(7, 4));
+            window.finish_restore(last_id, delivery);
+            assert_eq!(window.last_id(), expect, "{last_id} with number {delivery}");
+            assert_eq!(window.last_number(), delivery.max(4));
+        }
+    }
+
     proptest! {
+        /// A client may come back with another protocol, which has fewer identifiers or more, and
+        /// what was meant for another member of a group may come back to the first.
+        #[test]
+        fn every_entry_is_found_whatever_happens_to_the_window(
+            ops in prop::collection::vec((0..8_u8, any::<prop::sample::Index>()), 1..200),
+            start in prop::sample::select(vec![0, 15, 18]),
+            is_numbered in any::<bool>(),
+        ) {
+            let mut window = Window { last_id: start, id_max: 20, ..Window::default() };
+            let mut model: Vec<PacketId> = Vec::new();
+            for (turn, (op, index)) in (1..).zip(ops) {
+                match op {
+                    0..=3 if model.len() < 15 => {
+                        model.push(push(&mut window, QoS::AtLeastOnce));
+                        let last = window.entries.back_mut().expect("just pushed");
+                        last.number = if is_numbered { turn } else { 0 };
+                    }
+                    4 => window.set_id_max([16, 20, 40][index.index(3)]),
+                    5 if !model.is_empty() => {
+                        let id = model[index.index(model.len())];
+                        let entry = window.remove(id).expect("it is in flight");
+                        window.put_back(entry);
+                    }
+                    _ if model.is_empty() => {}
+                    _ => {
+                        let id = model.remove(index.index(model.len()));
+                        prop_assert_eq!(window.remove(id).map(|entry| entry.id), Some(id));
+                    }
+                }
+                for id in (0..=50).map(PacketId) {
+                    let found = window.get(id).map(|entry| entry.id);
+                    prop_assert_eq!(found, model.contains(&id).then_some(id));
+                }
+                if is_numbered {
+                    prop_assert!(window.iter().map(|entry| entry.number).is_sorted());
+                }
+            }
+        }
+
         /// Whatever is sent and acknowledged in whatever order, every entry is found under its id.
         #[test]
         fn every_entry_is_found(

@@ -437,5 +437,95 @@ mod tests {
         }
         while bench.queue.pop(&bench.store).is_some() {}
         assert_eq!((bench.queue.bytes(), bench.queue.entries.capacity()), (0, 0));
+        // That of few messages is worth keeping.
+        bench.queue.entries = VecDeque::with_capacity(IDLE_CAPACITY_MAX);
+        bench.push(b"x", QoS::AtLeastOnce, false);
+        bench.queue.pop(&bench.store);
+        assert_eq!(bench.queue.entries.capacity(), IDLE_CAPACITY_MAX);
+    }
+
+    #[test]
+    fn without_room_for_qos_0_a_paused_link_gets_none_and_what_waits_stays() {
+        for overflow in [Overflow::DropOldest, Overflow::RejectNew, Overflow::Disconnect] {
+            let limits = QueueLimits { paused_qos0_messages_max: 0, ..limits(10, 1_000, overflow) };
+            let mut bench = Bench::new(limits);
+            bench.push(b"1", QoS::AtLeastOnce, true);
+            assert_eq!(bench.push(b"2", QoS::AtMostOnce, true), Pushed::Rejected);
+            assert_eq!(bench.waiting(), [b"1"]);
+        }
+    }
+
+    /// Groups ask before they choose a member.
+    #[test]
+    fn a_queue_has_room_exactly_if_it_takes_the_next_message() {
+        let mut taken = 0;
+        for (count, qos0, size, qos, paused) in fillings() {
+            let mut bench = Bench::new(limits(4, 40, Overflow::RejectNew));
+            for n in 0..count {
+                let qos = if n < qos0 { QoS::AtMostOnce } else { QoS::AtLeastOnce };
+                bench.push(&[0; 7], qos, false);
+            }
+            let message = bench.insert(&vec![0; size], qos);
+            let size = bench.store.get(message).size() as u64;
+            let has_room = bench.queue.has_room(size, qos, paused);
+            let pushed =
+                bench.queue.push(entry(message, qos), paused, &bench.store, &mut bench.dropped);
+            let text = format!("{count} wait, {qos0} of QoS 0; {size} at {qos:?}, {paused}");
+            assert_eq!(has_room, pushed == Pushed::Queued, "{text}");
+            taken += u32::from(has_room);
+        }
+        assert!((200..400).contains(&taken), "{taken} of 630");
+    }
+
+    /// How many wait, how many of them with QoS 0, and the next one: payload, QoS, paused.
+    fn fillings() -> impl Iterator<Item = (u32, u32, usize, QoS, bool)> {
+        (0..=4).flat_map(|count| {
+            let levels = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
+            let next = levels.into_iter().flat_map(|qos| [(qos, false), (qos, true)]);
+            next.flat_map(move |(qos, paused)| {
+                let sizes = [0, 7, 8, 15, 16, 39, 40].into_iter();
+                sizes.flat_map(move |size| {
+                    (0..=count).map(move |qos0| (count, qos0, size, qos, paused))
+                })
+            })
+        })
+    }
+
+    #[test]
+    fn a_queue_is_crowded_from_three_quarters_of_either_bound_on() {
+        for (messages_max, bytes_max, expect) in [
+            (100, 1 << 20, [false, true]),
+            (101, 1 << 20, [false, false]),
+            (1_000, 750, [false, false]),
+            (1_000, 100, [false, true]),
+            (1_000, 101, [false, false]),
+        ] {
+            // Of one octet each.
+            let mut bench = Bench::new(limits(messages_max, bytes_max, Overflow::RejectNew));
+            let mut crowded = [false; 2];
+            for n in 1..=75 {
+                bench.push(b"", QoS::AtLeastOnce, false);
+                crowded[usize::from(n == 75)] |= bench.queue.is_crowded();
+            }
+            assert_eq!(crowded, expect, "{messages_max} messages, {bytes_max} octets");
+        }
+    }
+
+    #[test]
+    fn a_retained_message_with_a_record_is_told_before_which_record_it_stands() {
+        let mut bench = Bench::new(limits(10, 1_000, Overflow::RejectNew));
+        let retained = [0; 2].map(|_| bench.insert(b"r", QoS::AtLeastOnce));
+        let before = bench.store.next_sequence();
+        let live = [0; 3].map(|_| bench.insert(b"", QoS::AtLeastOnce));
+        for (message, number) in live.into_iter().zip([0, 9, 8]) {
+            let entry = Queued { number, ..entry(message, QoS::AtLeastOnce) };
+            bench.queue.put_back(entry, &bench.store);
+        }
+        let followers = [(retained[0], 0, None), (retained[1], 10, Some(9))];
+        for (message, number, expect) in followers {
+            let is_replayed = true;
+            let entry = Queued { number, is_replayed, ..entry(message, QoS::AtLeastOnce) };
+            assert_eq!(bench.queue.insert_replayed(entry, before, &bench.store), expect);
+        }
     }
 }

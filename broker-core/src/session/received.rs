@@ -66,4 +66,14 @@ mod tests {
         assert!(!ids.remove(PacketId(5)));
         assert_eq!(ids.len(), 3);
     }
+
+    #[test]
+    fn an_emptied_list_keeps_little_room() {
+        for (count, expect) in [(64, 64), (65, 0), (1_000, 0)] {
+            let mut ids = ReceivedIds(Vec::with_capacity(count));
+            (0..count as u16).for_each(|id| assert!(ids.insert(PacketId(id))));
+            (0..count as u16).for_each(|id| assert!(ids.remove(PacketId(id))));
+            assert_eq!(ids.0.capacity(), expect, "after {count}");
+        }
+    }
 }

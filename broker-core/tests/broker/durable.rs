@@ -569,3 +569,25 @@ fn a_session_has_one_number_as_long_as_it_lives() {
     kept.absent("d", "t", Q1);
     assert_eq!(kept.bench.broker.session_number("d"), Some(0));
 }
+
+/// (SN-050): a sensor that changes its mind about CleanSession keeps what it had.
+#[test]
+fn a_session_that_is_kept_later_is_kept_with_what_is_in_flight_and_what_waits() {
+    let mut kept = Kept::new();
+    let clean = How { dialect: Dialect::MqttSn12, window: 2, ..CLEAN };
+    let link = kept.join("sensor", &clean);
+    kept.bench.subscribe(link, "t", Q1);
+    for payload in ["1", "2", "3", "4"] {
+        kept.bench.publish(link, "t", payload, Q1);
+    }
+    assert_eq!(kept.count(DELIVERIES), 0);
+    let persistent = How { clean: false, expiry_s: u32::MAX, ..clean };
+    kept.join("sensor", &persistent);
+    kept.crash();
+    let link = kept.join("sensor", &persistent);
+    for id in [1, 2] {
+        kept.bench.ack(link, AckKind::PubAck, id);
+    }
+    let heard = kept.bench.hear(link);
+    assert_eq!(heard.iter().filter(|text| text.contains(" q1")).count(), 2, "{heard:?}");
+}

@@ -1,12 +1,13 @@
 //! Every bound, filled, and one more.
 
 use broker_core::api::{
-    Dialect, Incoming, PacketId, Subscribe, SubscribeRequest, Unsubscribe, WillChange,
+    AckKind, Dialect, Incoming, PacketId, QueueLimits, Subscribe, SubscribeRequest, Unsubscribe,
+    WillChange,
 };
 use broker_core::limits::{BrokerConfig, Limits};
 use broker_core::topic::TopicFilter;
 
-use crate::bench::{Bench, CLEAN, How, PERSISTENT, Q0, Q1, Q2, config};
+use crate::bench::{Bench, CLEAN, How, PERSISTENT, Q0, Q1, Q2, QUEUE, config};
 
 fn bench(limits: Limits) -> Bench {
     Bench::with(BrokerConfig { limits, ..config() })
@@ -224,4 +225,43 @@ fn a_will_counts_towards_the_memory_in_use() {
     assert!((140..1_000).contains(&took), "{took} octets");
     bench.disconnect(with);
     assert_eq!(bench.broker.usage().memory_bytes, before);
+}
+
+#[test]
+fn a_queue_is_as_long_as_the_latest_connect_allows() {
+    let of = |messages_max| How { queue: QueueLimits { messages_max, ..QUEUE }, ..PERSISTENT };
+    let mut bench = Bench::new();
+    let reader = bench.join("r", &of(1));
+    bench.subscribe(reader, "t", Q1);
+    bench.disconnect(reader);
+    let publisher = bench.join("p", &CLEAN);
+    for (messages_max, expect) in [(3, 1), (2, 3), (5, 2)] {
+        for id in 1..=9 {
+            bench.publish_as(publisher, "t", "x", Q1, false, id);
+        }
+        let reader = bench.connect("r", &of(messages_max));
+        let heard = bench.hear(reader);
+        let first_times = heard.iter().filter(|text| text.starts_with("t x")).count();
+        assert_eq!(first_times, expect, "{heard:?}");
+        for id in 1..=9 {
+            bench.ack(reader, AckKind::PubAck, id);
+        }
+        bench.disconnect(reader);
+    }
+}
+
+#[test]
+fn the_fullest_queue_and_window_are_told() {
+    let mut bench = Bench::new();
+    let reader = bench.join("r", &How { window: 2, ..CLEAN });
+    bench.subscribe(reader, "t", Q1);
+    let publisher = bench.join("p", &CLEAN);
+    for id in 1..=7 {
+        bench.publish_as(publisher, "t", "four", Q1, false, id);
+    }
+    for id in 1..=7 {
+        bench.ack(reader, AckKind::PubAck, id);
+    }
+    let high = bench.broker.stats().high;
+    assert_eq!((high.queue_messages, high.queue_bytes, high.inflight), (5, 25, 2));
 }

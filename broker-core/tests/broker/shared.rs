@@ -248,3 +248,25 @@ fn a_client_of_mqtt_5_that_acknowledges_the_wrong_way_is_cut_off() {
         bench.expect(five, &["closed: protocol error"]);
     }
 }
+
+/// Two groups in one window: what came by the one that was left stays, the rest goes on.
+#[test]
+fn who_left_a_group_hands_nothing_of_it_to_the_others() {
+    let mut bench = round_robin();
+    let first = member(&mut bench, "first", &PERSISTENT);
+    bench.subscribe(first, "$share/h/u", Q1);
+    bench.hear(first);
+    let publisher = bench.join("p", &CLEAN);
+    for topic in ["t", "u"] {
+        bench.publish(publisher, topic, "x", Q1);
+    }
+    bench.expect(first, &["t x q1 #1", "u x q1 #2"]);
+    let second = member(&mut bench, "second", &CLEAN);
+    bench.subscribe(second, "$share/h/u", Q1);
+    bench.hear(second);
+    bench.unsubscribe(first, GROUP);
+    bench.lose(first);
+    bench.expect(second, &["u x q1 #1"]);
+    let first = bench.connect("first", &PERSISTENT);
+    bench.expect(first, &["connack success present", "t x q1 #1 dup"]);
+}

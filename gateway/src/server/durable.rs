@@ -11,7 +11,6 @@ use std::time::{Duration, Instant as MachineInstant, SystemTime, UNIX_EPOCH};
 
 use broker_core::Broker;
 use broker_core::api::Lsn;
-use broker_core::journal::{Journal, RecordKey};
 use broker_core::time::Now;
 use mio::Waker;
 use tracing::{error, info, warn};
@@ -19,12 +18,10 @@ use tracing::{error, info, warn};
 use super::Server;
 use super::start::StartError;
 use crate::config::{Config, OnDiskFull, Storage};
+use crate::kept::{self, Restoring};
 use crate::sn::SnGateway;
 use crate::store::disk::Folder;
-use crate::store::{DataDir, DataDirError, Health, Log, LogConfig, Opened, Store};
-
-/// The record that tells that the last process ended in order. Tables from 0xF0 on are the store's.
-const CLEAN_END: RecordKey = RecordKey::new(0xF0, 0);
+use crate::store::{DataDir, DataDirError, Log, LogConfig, Opened, Store};
 
 /// Octets of a file of the log: a small disk that is full has room again when one of them is not
 /// needed any more.
@@ -175,22 +172,16 @@ pub(super) fn restore(
         });
     };
     let began = MachineInstant::now();
-    let mut was_clean = false;
+    let mut restoring = Restoring::default();
     let restored = log.for_each_record::<Box<dyn std::error::Error>>(|key, value| {
-        match key.table() {
-            0..0x80 => broker.restore(now, key, value)?,
-            0x80..0xF0 => sn.restore(now, key, value)?,
-            _ => was_clean |= key == CLEAN_END,
-        }
-        Ok(())
+        restoring.take(now, (key, value), broker, sn)
     });
     restored.map_err(|error| {
         let right = "use the version that wrote it, or choose another folder: --data-dir DIR";
         StartError::new(format!("cannot read the store: {error}"), right.to_owned())
     })?;
-    // Sensors first: those that are linked again have lost nothing.
-    sn.finish_restore(now, broker);
-    let report = broker.finish_restore(now, was_clean);
+    let mut changes = Vec::new();
+    let report = restoring.finish(now, broker, sn, &mut changes);
     info!(
         sessions = report.sessions,
         messages = report.messages,
@@ -207,11 +198,6 @@ pub(super) fn restore(
     let complain = move |error: &io::Error| complain(does_degrade.load(Ordering::Relaxed), error);
     let store = Store::start(log, wake, complain);
     let store = store.map_err(|error| super::start::machine(&error))?;
-    // From here on an end is not in order until it was.
-    let mut journal = Journal::default();
-    journal.delete(CLEAN_END);
-    let mut changes = Vec::new();
-    journal.drain_into(&mut changes);
     let (store, submitted, _dir) = (Some(store), Lsn(0), Some(dir));
     Ok(Durable { store, changes, submitted, _dir, on_disk_full, degrades })
 }
@@ -236,13 +222,7 @@ impl Durable {
 
     /// How the store is, in a word.
     pub(super) fn health(&self) -> &'static str {
-        match (self.store.as_ref().map(Store::health), self.on_disk_full) {
-            (None, _) => "memory",
-            (Some(Health::Ok), _) => "ok",
-            (Some(Health::Full | Health::Failed), OnDiskFull::Degrade) => "degraded",
-            (Some(Health::Full), OnDiskFull::Refuse) => "full",
-            (Some(Health::Failed), OnDiskFull::Refuse) => "failed",
-        }
+        kept::health_word(self.store.as_ref().map(Store::health), self.on_disk_full)
     }
 
     /// Octets in memory that wait for the disk.
@@ -269,29 +249,15 @@ impl Server {
     /// Lets go what waited for the disk, as far as that has come.
     pub(super) fn hear_store(&mut self) {
         let Some(store) = self.durable.store() else { return };
-        let (upto, is_well) = (store.committed(), store.health() == Health::Ok);
-        self.broker.committed(upto);
-        self.sn.committed(upto);
-        match self.durable.on_disk_full {
-            // What cannot be kept is refused, where the client can be told.
-            OnDiskFull::Refuse => self.broker.set_refusing(!is_well),
-            // The store is well when all that waited is safe: answers before that promised nothing.
-            OnDiskFull::Degrade => {
-                self.broker.set_gated(is_well);
-                self.sn.set_gated(is_well);
-            }
-        }
+        let heard = (store.committed(), store.health());
+        kept::hear_store(heard, self.durable.on_disk_full, &mut self.broker, &mut self.sn);
     }
 
     /// Hands the changes of this turn over.
     pub(super) fn submit_changes(&mut self) {
         let Self { durable, broker, sn, .. } = self;
         let Some(store) = &mut durable.store else { return };
-        if sn.has_changes() {
-            broker.note_change();
-        }
-        let upto = broker.take_journal(&mut durable.changes);
-        sn.take_journal(&mut durable.changes, upto);
+        let upto = kept::take_changes(broker, sn, &mut durable.changes);
         durable.submitted = upto;
         store.submit(upto, &mut durable.changes);
     }
@@ -314,10 +280,8 @@ impl Server {
     pub(super) fn close_store(&mut self) -> bool {
         self.submit_changes();
         let Some(mut store) = self.durable.store.take() else { return true };
-        let mut journal = Journal::default();
-        journal.put(CLEAN_END, |value| value.push(1));
         let mut changes = Vec::new();
-        journal.drain_into(&mut changes);
+        kept::clean_end(&mut changes);
         store.submit(Lsn(self.durable.submitted.0 + 1), &mut changes);
         let is_safe = store.close();
         if !is_safe {

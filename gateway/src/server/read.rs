@@ -297,7 +297,9 @@ impl Server {
 
     /// The client is gone without a word.
     pub(super) fn lose_link(&mut self, now: Now, key: Key<TcpLink>) {
-        self.broker.lost(now, token::link_id(key));
+        if !self.is_draining() {
+            self.broker.lost(now, token::link_id(key));
+        }
         self.drop_link(key);
     }
 }

@@ -3,13 +3,18 @@
 //! SIGHUP: the configuration is read again, see `reload.rs`.
 //!
 //! SIGTERM and SIGINT: nothing new is taken, clients that listen are told, what waits is written,
-//! and the process ends with status 0. A second signal ends it at once.
+//! and the process ends with status 0. A second signal ends it at once, even while it waits for a
+//! disk that hangs.
 
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use broker_core::reason::ReasonCode;
 use broker_core::time::{Instant, Now};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 use tracing::{info, warn};
 
 use super::Server;
@@ -34,6 +39,18 @@ pub(super) enum Phase {
     /// Told; what waits is written until then at the latest.
     Draining(Instant),
     Stopped,
+}
+
+/// A switch that makes a second signal end the process when the loop sees none any more.
+///
+/// # Errors
+/// The machine refuses.
+pub(super) fn register_last_signal() -> io::Result<Arc<AtomicBool>> {
+    let is_armed = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        flag::register_conditional_shutdown(signal, EXIT_AT_ONCE, Arc::clone(&is_armed))?;
+    }
+    Ok(is_armed)
 }
 
 impl Server {
@@ -61,6 +78,12 @@ impl Server {
         }
     }
 
+    /// Whether clients were told of the end. Nobody is missed from then on, and nothing comes due:
+    /// sessions and wills stay as they are.
+    pub(super) fn is_draining(&self) -> bool {
+        matches!(self.phase, Phase::Draining(_))
+    }
+
     /// Does what is to be done next if the end was asked for.
     pub(super) fn go_on_stopping(&mut self, now: Now) {
         match self.phase {
@@ -84,6 +107,8 @@ impl Server {
                 if is_done || now.mono >= until {
                     info!("stopped");
                     self.phase = Phase::Stopped;
+                    // The disk may take its time.
+                    self.last_signal.store(true, Ordering::Relaxed);
                 }
             }
         }

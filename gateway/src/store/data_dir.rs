@@ -3,6 +3,7 @@
 //! ```text
 //! lock                       held by the process that uses the folder
 //! store/0000000001.log …     the log
+//! store/0000000007.floor     where it begins
 //! store/reserve              room for the time when the disk is full
 //! store.damaged-20261122T101500Z/   one that could not be read, as it was found
 //! ```
@@ -18,7 +19,6 @@ use tracing::warn;
 use super::disk::Folder;
 use super::log::{Log, LogConfig};
 use super::open::{self, Found, OpenError};
-use super::reserve;
 
 const STORE: &str = "store";
 const LOCK: &str = "lock";
@@ -110,7 +110,7 @@ impl DataDir {
                 self.hold_reserve(&mut log)?;
                 return Ok((log, Opened::Good(found)));
             }
-            Err(error @ OpenError::Damaged { .. }) => error,
+            Err(error @ (OpenError::Damaged { .. } | OpenError::Missing { .. })) => error,
             Err(error) => return Err(DataDirError::Store(store, error)),
         };
         let failed = |error| DataDirError::Io(store.clone(), error);
@@ -130,7 +130,7 @@ impl DataDir {
     /// A store that cannot even begin is of no use; one that is there is served, and what cannot be
     /// added to it refused.
     fn hold_reserve(&self, log: &mut Log<Folder>) -> Result<(), DataDirError> {
-        match reserve::take(log.disk()) {
+        match log.take_reserve() {
             Err(error) if log.bytes() == 0 => Err(DataDirError::Io(self.path.clone(), error)),
             Err(error) => {
                 warn!(%error, "the disk has no room to spare for the store");
@@ -150,7 +150,8 @@ mod tests {
     use super::*;
     use broker_core::journal::{Journal, RecordKey};
 
-    const CONFIG: LogConfig = LogConfig { file_bytes: 100, slack_bytes: 1_000 };
+    const CONFIG: LogConfig =
+        LogConfig { file_bytes: 100, slack_bytes: 1_000, reserve_bytes: 1_000 };
 
     fn open(dir: &DataDir, salvage: bool) -> (Log<Folder>, Opened) {
         dir.open(CONFIG, salvage, || "today".to_owned()).expect("the disk works")

@@ -11,8 +11,10 @@ use std::io;
 use broker_core::journal::{OP_HEAD, Op, Ops, RecordKey};
 
 use super::disk::Disk;
+use super::floor::Floor;
 use super::frame::{self, FILE_HEAD, FRAME_HEAD};
 use super::index::{Index, Place};
+use super::reserve::{self, RESERVE_BYTES};
 
 /// Octets of a file that one step of the compaction reads: a few milliseconds of a slow disk.
 const COMPACTION_STEP: usize = 1 << 20;
@@ -42,11 +44,13 @@ pub struct LogConfig {
     pub file_bytes: u64,
     /// A log is not compacted for less than this to win.
     pub slack_bytes: u64,
+    /// What is held for the time when the disk is full; 0: nothing.
+    pub reserve_bytes: usize,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { file_bytes: 16 << 20, slack_bytes: 32 << 20 }
+        Self { file_bytes: 16 << 20, slack_bytes: 32 << 20, reserve_bytes: RESERVE_BYTES }
     }
 }
 
@@ -72,11 +76,12 @@ pub struct Log<D> {
     compaction: Option<Compaction>,
     /// A file that was given up; it is deleted when what was copied from it is safe.
     emptied: Option<u32>,
+    floor: Floor,
     frame: Vec<u8>,
 }
 
 impl<D: Disk> Log<D> {
-    pub(super) fn new(disk: D, config: LogConfig) -> Self {
+    pub(super) fn new(disk: D, config: LogConfig, floor: Floor) -> Self {
         Self {
             disk,
             config,
@@ -91,6 +96,7 @@ impl<D: Disk> Log<D> {
             is_broken: false,
             compaction: None,
             emptied: None,
+            floor,
             frame: Vec::new(),
         }
     }
@@ -117,6 +123,14 @@ impl<D: Disk> Log<D> {
 
     pub(super) const fn disk(&mut self) -> &mut D {
         &mut self.disk
+    }
+
+    /// Holds the room that is kept for the time when the disk is full, unless it is held already.
+    ///
+    /// # Errors
+    /// The disk's; nothing is held then.
+    pub fn take_reserve(&mut self) -> io::Result<()> {
+        reserve::take(&mut self.disk, self.config.reserve_bytes)
     }
 
     /// Adds a file that is there.
@@ -146,9 +160,24 @@ impl<D: Disk> Log<D> {
         }
     }
 
-    /// The name of the file that is appended to.
-    pub(super) fn last_file_name(&self) -> Option<String> {
-        self.files.last_key_value().map(|(file, _)| name(*file))
+    /// The name of the file that is appended to, and how long it is.
+    pub(super) fn end(&self) -> Option<(String, u64)> {
+        self.files.last_key_value().map(|(file, state)| (name(*file), state.len))
+    }
+
+    /// Makes everything safe that a process has left that was killed before it had.
+    pub(super) fn make_safe(&mut self) -> io::Result<()> {
+        if let Some((file, _)) = self.end() {
+            self.floor.make_safe(&mut self.disk)?;
+            self.disk.sync(&file)?;
+            self.disk.sync_dir()?;
+        }
+        Ok(())
+    }
+
+    /// Whether it goes as far as it has to.
+    pub(super) const fn is_long_enough(&self) -> bool {
+        self.number >= self.floor.number
     }
 
     /// Everything that was added is safe.
@@ -421,6 +450,7 @@ impl<D: Disk> Log<D> {
     /// Deletes the file whose living records have been copied and are safe.
     fn delete_emptied(&mut self) -> io::Result<()> {
         let Some(file) = self.emptied else { return Ok(()) };
+        self.floor.raise(&mut self.disk, file, self.synced)?;
         if let Err(error) = self.disk.remove(&name(file))
             // It went with an attempt that failed later.
             && error.kind() != io::ErrorKind::NotFound
@@ -443,6 +473,11 @@ pub(super) fn name(file: u32) -> String {
 
 /// The number of a file of the log, if the name is one.
 pub(super) fn number(name: &str) -> Option<u32> {
-    let digits = name.strip_suffix(".log").filter(|digits| digits.len() == 10)?;
+    numbered(name, ".log")
+}
+
+/// The number before a suffix.
+pub(super) fn numbered(name: &str, suffix: &str) -> Option<u32> {
+    let digits = name.strip_suffix(suffix).filter(|digits| digits.len() == 10)?;
     digits.bytes().all(|octet| octet.is_ascii_digit()).then(|| digits.parse().ok())?
 }

@@ -6,6 +6,7 @@ use std::io;
 use broker_core::journal::Ops;
 
 use super::disk::Disk;
+use super::floor::Floor;
 use super::frame::{self, FILE_HEAD, FIRST_MAX, FileHead, Frame, VERSION};
 use super::log::{self, Log, LogConfig};
 
@@ -35,6 +36,11 @@ pub enum OpenError {
         /// The first octet that cannot be read.
         offset: u64,
     },
+    /// A file is not there, with what stood in it or behind it.
+    Missing {
+        /// The file.
+        name: String,
+    },
     /// The disk says no.
     Io(io::Error),
 }
@@ -46,6 +52,7 @@ impl fmt::Display for OpenError {
                 write!(f, "{name} has format {version}, this program knows formats up to {VERSION}")
             }
             Self::Damaged { name, offset } => write!(f, "{name} is damaged at octet {offset}"),
+            Self::Missing { name } => write!(f, "{name} is missing"),
             Self::Io(error) => error.fmt(f),
         }
     }
@@ -67,7 +74,12 @@ impl From<io::Error> for OpenError {
 /// See [`OpenError`].
 pub fn open<D: Disk>(disk: D, config: LogConfig) -> Result<(Log<D>, Found), OpenError> {
     let files = files(&disk)?;
-    let mut log = Log::new(disk, config);
+    let floor = Floor::read(&disk)?;
+    let begin = floor.file + 1;
+    if files.first().map_or(begin > 1, |first| *first > begin) {
+        return Err(OpenError::Missing { name: log::name(begin) });
+    }
+    let mut log = Log::new(disk, config, floor);
     let mut found = Found::default();
     let mut next = None;
     for (position, file) in files.iter().enumerate() {
@@ -113,12 +125,12 @@ pub fn open<D: Disk>(disk: D, config: LogConfig) -> Result<(Log<D>, Found), Open
         log.disk().truncate(&name, end as u64)?;
         log.disk().sync(&name)?;
     }
-    if let Some(file) = log.last_file_name() {
-        // A process that was killed may have appended what no sync has seen, to a file that it had
-        // just made: it is served from here on, so it has to be safe.
-        log.disk().sync(&file)?;
-        log.disk().sync_dir()?;
+    if let Some((name, offset)) = log.end().filter(|_| !log.is_long_enough()) {
+        return Err(OpenError::Damaged { name, offset });
     }
+    // A process that was killed may have appended what no sync has seen, to a file that it had just
+    // made: it is served from here on, so it has to be safe.
+    log.make_safe()?;
     log.trust();
     Ok((log, found))
 }

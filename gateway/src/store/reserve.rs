@@ -8,21 +8,21 @@ use std::io;
 
 use super::disk::Disk;
 
-/// Octets that are held: some forty thousand messages can be forgotten in them.
+/// Octets that are held as a rule: some forty thousand messages can be forgotten in them.
 pub const RESERVE_BYTES: usize = 1 << 20;
 
 /// What holds them; beside the files of the log, and none of them.
 const NAME: &str = "reserve";
 
-/// Holds the room, unless it is held already.
+/// Holds so many octets, unless they are held already.
 ///
 /// # Errors
 /// The disk's; nothing is held then.
-pub fn take(disk: &mut impl Disk) -> io::Result<()> {
-    if is_held(disk)? {
+pub(super) fn take(disk: &mut impl Disk, bytes: usize) -> io::Result<()> {
+    if bytes == 0 || is_held(disk, bytes)? {
         return Ok(());
     }
-    let taken = fill(disk);
+    let taken = fill(disk, bytes);
     if taken.is_err() {
         // What is there of it takes what others need.
         let _ = disk.remove(NAME);
@@ -41,19 +41,19 @@ pub(super) fn release(disk: &mut impl Disk) -> io::Result<()> {
     }
 }
 
-fn is_held(disk: &impl Disk) -> io::Result<bool> {
+fn is_held(disk: &impl Disk, bytes: usize) -> io::Result<bool> {
     match disk.read(NAME) {
-        Ok(octets) => Ok(octets.len() == RESERVE_BYTES),
+        Ok(octets) => Ok(octets.len() == bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-fn fill(disk: &mut impl Disk) -> io::Result<()> {
+fn fill(disk: &mut impl Disk, bytes: usize) -> io::Result<()> {
     release(disk)?;
     disk.create(NAME)?;
     // Nothing that a file system could store in less.
-    let mut octets = vec![0; RESERVE_BYTES];
+    let mut octets = vec![0; bytes];
     fastrand::Rng::with_seed(1).fill(&mut octets);
     disk.append(NAME, &octets)?;
     disk.sync(NAME)?;

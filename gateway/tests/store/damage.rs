@@ -77,6 +77,44 @@ fn a_file_that_is_missing_in_the_middle_is_noticed() {
     assert!(matches!(error, OpenError::Damaged { name, offset: 0 } if name == names[2]));
 }
 
+/// What lives in the oldest file stands at the end when that is gone: from then on a log with
+/// another beginning or end is not the state of any moment.
+#[test]
+fn a_log_that_gave_up_files_misses_what_is_gone_at_either_end() {
+    let (disk, model) = written();
+    let mut log = reopen(&disk).expect("a good log");
+    while !disk.names().contains(&"0000000002.floor".to_owned()) {
+        log.compact().expect("the disk works");
+        log.sync().expect("the disk works");
+    }
+    drop(log);
+    assert_eq!(records(&mut reopen(&disk).expect("a good log")), model);
+    let names: Vec<_> = disk.names().into_iter().filter(|it| it.ends_with(".log")).collect();
+    let (first, last) = (names[0].as_str(), names[names.len() - 1].as_str());
+    assert_eq!(first, "0000000003.log");
+    let told = |harm: &dyn Fn(&SimDisk)| {
+        let harmed = disk.copy();
+        harm(&harmed);
+        reopen(&harmed).expect_err("damaged").to_string()
+    };
+    assert_eq!(told(&|disk| disk.lose(first)), "0000000003.log is missing");
+    assert_eq!(told(&|disk| disk.lose("0000000002.floor")), "0000000001.log is missing");
+    assert_eq!(
+        told(&|disk| names.iter().for_each(|name| disk.lose(name))),
+        "0000000003.log is missing"
+    );
+    let other = names[names.len() - 2].as_str();
+    assert!(told(&|disk| disk.lose(last)).starts_with(&format!("{other} is damaged at octet ")));
+    assert!(
+        told(&|disk| disk.edit(last, |octets| octets.truncate(octets.len() - 1)))
+            .starts_with(&format!("{last} is damaged at octet "))
+    );
+    assert!(
+        told(&|disk| disk.edit(last, |octets| *octets.last_mut().expect("some octets") ^= 1))
+            .starts_with(&format!("{last} is damaged at octet "))
+    );
+}
+
 /// The checksums of file heads and frames, for octets that are put there on purpose.
 fn seal(octets: &mut [u8], frame_at: usize) {
     let crc = crc32fast::hash(&octets[..36]).to_le_bytes();

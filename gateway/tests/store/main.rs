@@ -1,7 +1,6 @@
 //! The store on a disk that loses, tears and refuses.
 
 mod damage;
-mod disk;
 mod power;
 mod refusals;
 mod room;
@@ -10,15 +9,17 @@ mod running;
 use std::collections::BTreeMap;
 
 use broker_core::journal::{Journal, RecordKey};
+use mqtt_sn_gw::store::testing::SimDisk;
 use mqtt_sn_gw::store::{Log, LogConfig, OpenError, open};
-
-use disk::SimDisk;
 
 /// Records as they should be.
 type Model = BTreeMap<RecordKey, Vec<u8>>;
 
+/// What is held for a disk that is full.
+const RESERVE: usize = 10_000;
+
 /// Small files, and compaction as soon as it pays.
-const SMALL: LogConfig = LogConfig { file_bytes: 600, slack_bytes: 200 };
+const SMALL: LogConfig = LogConfig { file_bytes: 600, slack_bytes: 200, reserve_bytes: RESERVE };
 
 /// A frame of changes: some records put, some deleted.
 fn changes(rng: &mut fastrand::Rng, model: &mut Model) -> Vec<u8> {

@@ -27,7 +27,7 @@ fn after_any_failure_the_same_changes_can_be_made_again() {
                 assert_eq!(records(&mut left), model, "{kind} at {at}");
                 let _ = log.compact();
             }
-            assert!(disk.operations() > at, "the history is longer than that");
+            assert!(disk.operations() > at.into(), "the history is longer than that");
         }
     }
 }
@@ -38,7 +38,7 @@ fn a_full_disk_loses_nothing_and_takes_more_when_there_is_room() {
     let disk = SimDisk::default();
     let mut log = reopen(&disk).expect("an empty disk");
     let mut model = Model::new();
-    disk.set_room(2_000);
+    disk.set_room(Some(2_000));
     let refused = loop {
         let mut next = model.clone();
         let changes = changes(&mut rng, &mut next);

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use broker_core::api::Lsn;
 use broker_core::journal::{Journal, RecordKey};
-use mqtt_sn_gw::store::{Health, RESERVE_BYTES, Store};
+use mqtt_sn_gw::store::testing::SimDisk;
+use mqtt_sn_gw::store::{Health, Store};
 
-use super::disk::SimDisk;
 use super::running::{SOON, start, wait_for};
-use super::{Model, records, reopen};
+use super::{Model, RESERVE, records, reopen};
 
-const ROOM: usize = RESERVE_BYTES + 20_000;
+const ROOM: usize = RESERVE + 20_000;
 
 fn put(number: u64, model: &mut Model) -> Vec<u8> {
     let (key, value) = (RecordKey::new(1, number), vec![7; 500]);
@@ -44,9 +44,8 @@ struct Full {
 impl Full {
     fn new() -> Self {
         let disk = SimDisk::default();
-        disk.set_room(ROOM);
-        let mut held = disk.clone();
-        mqtt_sn_gw::store::take_reserve(&mut held).expect("there is room");
+        disk.set_room(Some(ROOM));
+        reopen(&disk).expect("a good log").take_reserve().expect("there is room");
         let (mut store, woken) = start(&disk);
         let (mut model, mut safe, mut last) = (Model::new(), Model::new(), 0);
         while store.health() == Health::Ok {
@@ -115,12 +114,13 @@ fn the_reserve_is_not_spent_on_more_records() {
 #[test]
 fn a_reserve_is_whole_or_not_there() {
     let disk = SimDisk::default();
-    disk.set_room(RESERVE_BYTES - 1);
-    let error = mqtt_sn_gw::store::take_reserve(&mut disk.clone()).expect_err("too little room");
+    let mut log = reopen(&disk).expect("an empty disk");
+    disk.set_room(Some(RESERVE - 1));
+    let error = log.take_reserve().expect_err("too little room");
     assert_eq!((error.kind(), disk.names().len()), (ErrorKind::StorageFull, 0));
-    disk.set_room(RESERVE_BYTES);
+    disk.set_room(Some(RESERVE));
     for _ in 0..2 {
-        mqtt_sn_gw::store::take_reserve(&mut disk.clone()).expect("there is room");
+        log.take_reserve().expect("there is room");
     }
     assert_eq!(disk.names(), ["reserve"]);
 }

@@ -181,3 +181,22 @@ fn what_was_written_and_not_synced_is_not_told_to_be_safe_at_the_end() {
     woken.recv_timeout(SOON).expect("a failure wakes the loop");
     assert!(!store.close());
 }
+
+/// What a sync failed for is neither safe nor gone.
+#[test]
+fn what_was_written_and_not_synced_goes_on_waiting() {
+    let mut rng = fastrand::Rng::with_seed(8);
+    let disk = SimDisk::default();
+    let (mut store, woken) = start(&disk);
+    // A file is made and appended to; then comes the sync.
+    disk.fail_in(6, std::io::ErrorKind::Other, true);
+    let mut first = changes(&mut rng, &mut Model::new());
+    let bytes = first.len() as u64;
+    store.submit(Lsn(1), &mut first);
+    woken.recv_timeout(SOON).expect("a failure wakes the loop");
+    assert_eq!((store.health(), store.committed()), (Health::Failed, Lsn(0)));
+    assert_eq!((store.backlog_bytes(), store.stats().changed_bytes), (bytes, 0));
+    disk.heal();
+    wait_for(&mut store, &woken, Lsn(1));
+    assert_eq!((store.backlog_bytes(), store.stats().changed_bytes), (0, bytes));
+}

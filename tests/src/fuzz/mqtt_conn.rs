@@ -174,7 +174,9 @@ impl World {
                     told.entry(conn).or_default().extend_from_slice(&octets);
                 }
                 Out::Closed { conn } => close(conn),
-                Out::Datagram { .. } => panic!("nobody speaks MQTT-SN here"),
+                Out::Datagram { .. } | Out::Groups { .. } => {
+                    panic!("nobody speaks MQTT-SN here")
+                }
             }
         }
         while let Some(conn) = hub.take_violated() {

@@ -6,6 +6,7 @@
 use std::fmt::{self, Write};
 
 use super::kind::{Kind, TopicForm};
+use super::will_parts;
 
 /// Sensors come first, MQTT clients after them.
 pub(crate) type Party = u32;
@@ -57,6 +58,9 @@ pub(crate) struct Book {
     pub(crate) seed: u64,
     pub(crate) sensors: u32,
     pub(crate) clients: u32,
+    /// Forwarders, and how many of a hundred sensors are nodes behind one of them.
+    pub(crate) forwarders: u32,
+    pub(crate) nodes_percent: u64,
     /// Sensors are of these kinds in turn.
     pub(crate) kinds: Vec<Kind>,
     /// Publications of MQTT clients at QoS 0, 1 and 2.
@@ -66,6 +70,18 @@ pub(crate) struct Book {
 impl Book {
     pub(crate) fn kind(&self, sensor: Party) -> &Kind {
         &self.kinds[sensor as usize % self.kinds.len()]
+    }
+
+    /// The forwarder that a sensor begins behind, if it does.
+    pub(crate) fn forwarder(&self, sensor: Party) -> Option<u8> {
+        let hash = self.hash(Publication { party: sensor, number: u32::MAX });
+        (hash % 100 < self.nodes_percent).then(|| self.nearest(sensor)).flatten()
+    }
+
+    /// The forwarder that a sensor can reach.
+    pub(crate) fn nearest(&self, sensor: Party) -> Option<u8> {
+        let forwarder = sensor.checked_rem(self.forwarders)?;
+        u8::try_from(forwarder).ok()
     }
 
     pub(crate) const fn is_sensor(&self, party: Party) -> bool {
@@ -99,10 +115,13 @@ impl Book {
         Manner { qos, retain: matches!(topic, ClientTopic::Own(_)), class }
     }
 
-    /// The QoS of a will.
+    /// The QoS of a will; the lower one if an update may have changed it.
     pub(crate) fn will_qos(&self, will: Publication) -> u8 {
         if self.is_sensor(will.party) {
-            return self.kind(will.party).will.map_or(0, |(qos, _)| qos);
+            let kind = self.kind(will.party);
+            let first = kind.will.unwrap_or_default();
+            let (second, _) = will_parts::manner(first, will_parts::SECOND);
+            return if kind.changes_will { first.0.min(second) } else { first.0 };
         }
         1
     }

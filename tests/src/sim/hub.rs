@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use broker_core::Broker;
 use broker_core::api::{Credit, Flow, Incoming, LinkId, Lsn, Outgoing, Output};
@@ -16,16 +17,23 @@ use broker_core::limits::BrokerConfig;
 use broker_core::mqtt::{self, PacketType, Received, Sent, ServerConn};
 use broker_core::time::Now;
 use fastrand::Rng;
+use mqtt_sn_gw::config::OnDiskFull;
+use mqtt_sn_gw::kept::{self, Restoring};
 use mqtt_sn_gw::sn::{self, Datagram, Destination, LocalAddress, PortId, SnGateway, Transmit};
-use mqtt_sn_gw::store::OpenError;
+use mqtt_sn_gw::store::testing::{Death, SimDisk};
+use mqtt_sn_gw::store::{Health, OpenError};
 
-use super::disk::{Death, SimDisk};
+use super::harm::{Harm, Served};
+use super::moments::Moments;
 use super::plant::{self, Fault, Records};
-use super::store::{self, Drive, Store};
+use super::store::{Drive, Store};
 use super::wire::Octets;
 
 /// Links of the MQTT-SN gateway carry this.
 const SN_LINKS: u64 = 1 << 63;
+
+/// Outputs of a machine that nobody talks to, in one turn.
+const GO_ON_MAX: u32 = 10_000;
 
 /// A TCP connection; never used twice.
 pub(crate) type Conn = u64;
@@ -56,9 +64,21 @@ pub(crate) enum BootError {
 /// What comes out.
 #[derive(Debug)]
 pub(crate) enum Out {
-    Datagram { to: SocketAddr, octets: Octets },
-    Octets { conn: Conn, octets: Octets },
-    Closed { conn: Conn },
+    Datagram {
+        to: SocketAddr,
+        octets: Octets,
+    },
+    /// To all who listen to the group.
+    Groups {
+        octets: Octets,
+    },
+    Octets {
+        conn: Conn,
+        octets: Octets,
+    },
+    Closed {
+        conn: Conn,
+    },
 }
 
 /// Who is told of packets when they are heard, and not when they come in.
@@ -96,6 +116,11 @@ pub(crate) struct Hub {
     turns: u64,
     /// Those of them that are not known to be safe, with the numbers that will tell.
     unsafe_turns: VecDeque<(u64, Lsn)>,
+    /// How the machine was told that the store is.
+    health: Health,
+    /// The latest turn whose answers did not wait for the disk.
+    open_turn: u64,
+    moments: Moments,
     rng: Rng,
     fault: Option<Fault>,
     /// Records that were deleted, for a fault that brings them back.
@@ -119,6 +144,9 @@ impl Hub {
             changes: Vec::new(),
             turns: 0,
             unsafe_turns: VecDeque::new(),
+            health: Health::Ok,
+            open_turn: 0,
+            moments: Moments::new(),
             rng,
             fault,
             deleted: Records::new(),
@@ -143,11 +171,7 @@ impl Hub {
         if let Some(drive) = self.setup.drive {
             let store = Store::open(&self.disk, drive, self.rng.fork(), self.fault)?;
             self.store = Some(store);
-            // From here on an end is not in order until it was.
-            let mut journal = Journal::default();
-            journal.delete(store::CLEAN_END);
             self.changes.clear();
-            journal.drain_into(&mut self.changes);
         }
         Ok(())
     }
@@ -178,7 +202,9 @@ impl Hub {
         }
         self.keep();
         let upto = Lsn(self.broker.lsn().0 + 1);
-        let is_safe = self.store.as_mut().is_none_or(|store| store.close(upto));
+        let Some(store) = &mut self.store else { return true };
+        let (is_safe, changes) = store.close(upto);
+        self.moments.note(upto, &changes);
         self.hear_store();
         is_safe
     }
@@ -187,7 +213,7 @@ impl Hub {
     pub(crate) fn boot(&mut self, now: Now) -> Result<(), BootError> {
         self.open_store().map_err(|error| match error {
             OpenError::Io(_) => BootError::Disk,
-            OpenError::Newer { .. } | OpenError::Damaged { .. } => {
+            OpenError::Newer { .. } | OpenError::Damaged { .. } | OpenError::Missing { .. } => {
                 BootError::Broken(error.to_string())
             }
         })?;
@@ -195,8 +221,14 @@ impl Hub {
         (self.broker, self.sn) = machines(&self.setup, now);
         self.has_more = true;
         self.unsafe_turns.clear();
+        self.health = Health::Ok;
         let Some(store) = &mut self.store else { return Ok(()) };
         let mut records = store.records().map_err(|error| BootError::Broken(error.to_string()))?;
+        if !self.moments.may_be_left(&records) {
+            let what = "the records are those of no moment since the last that was safe";
+            return Err(BootError::Broken(what.to_owned()));
+        }
+        self.moments.go_on(&records);
         if let Some(fault) = self.fault {
             let keys: Vec<RecordKey> = records.iter().map(|(key, _)| *key).collect();
             plant::spoil(fault, &mut records, &self.deleted, &mut self.rng);
@@ -206,26 +238,59 @@ impl Hub {
             keys.into_iter().filter(|key| !is_there(key)).for_each(|key| journal.delete(key));
             journal.drain_into(&mut self.changes);
         }
-        let mut was_clean = false;
-        for (key, value) in records {
-            let taken = match key.table() {
-                0..0x80 => self.broker.restore(now, key, &value),
-                0x80..0xF0 => self.sn.restore(now, key, &value),
-                _ => {
-                    was_clean |= key == store::CLEAN_END;
-                    Ok(())
-                }
-            };
-            taken.map_err(|error| BootError::Broken(error.to_string()))?;
-        }
-        self.sn.finish_restore(now, &mut self.broker);
-        let report = self.broker.finish_restore(now, was_clean);
-        self.broker.set_queue_limits(self.setup.mqtt.queue, self.setup.sn.queue);
-        if report.dangling > 0 && self.fault.is_none() {
-            let what = format!("{} records refer to nothing", report.dangling);
-            return Err(BootError::Broken(what));
+        let Self { broker, sn, changes, .. } = self;
+        let dangling = restore(&records, now, broker, sn, changes).map_err(BootError::Broken)?;
+        broker.set_queue_limits(self.setup.mqtt.queue, self.setup.sn.queue);
+        if dangling > 0 && self.fault.is_none() {
+            return Err(BootError::Broken(format!("{dangling} records refer to nothing")));
         }
         Ok(())
+    }
+
+    /// Whether something was answered that a crash would undo, as the disk took nothing.
+    pub(crate) fn is_exposed(&self) -> bool {
+        self.safe_turn() < self.open_turn
+    }
+
+    /// The disk is another one: what was kept is gone.
+    pub(crate) fn wipe(&mut self) {
+        self.disk.wipe();
+        self.moments.go_on(&[]);
+    }
+
+    /// What would be served if this happened to the disk now; `None`: nothing is kept.
+    ///
+    /// # Errors
+    /// What is wrong with that, in words.
+    pub(crate) fn check_harm(&mut self, now: Now) -> Result<Option<(Harm, bool)>, String> {
+        let Some(drive) = self.setup.drive else { return Ok(None) };
+        let Some(harm) = Harm::draw(&self.disk, &mut self.rng) else { return Ok(None) };
+        let served = harm.check(&self.disk, drive.log, &self.moments, self.fault);
+        let Served { records, is_salvaged } = served.map_err(|what| format!("{harm}: {what}"))?;
+        let (mut broker, mut sn) = machines(&self.setup, now);
+        let restored = restore(&records, now, &mut broker, &mut sn, &mut Vec::new());
+        let dangling = restored.map_err(|what| format!("{harm}: {what}"))?;
+        if dangling > 0 && !is_salvaged {
+            return Err(format!("{harm}: {dangling} records refer to nothing"));
+        }
+        go_on(&mut broker, &mut sn, now);
+        Ok(Some((harm, is_salvaged)))
+    }
+
+    /// A process that has this disk begins and ends, and nobody hears of it.
+    ///
+    /// # Errors
+    /// Why it does not begin.
+    pub(crate) fn check_start(&mut self, now: Now) -> Result<(), BootError> {
+        let copy = self.disk.copy();
+        let disk = std::mem::replace(&mut self.disk, copy);
+        let booted = self.boot(now);
+        if booted.is_ok() {
+            go_on(&mut self.broker, &mut self.sn, now);
+        }
+        self.store = None;
+        self.disk = disk;
+        booted
     }
 
     /// The number of the turn that is going on.
@@ -242,14 +307,26 @@ impl Hub {
         self.store.as_ref()
     }
 
+    /// No sync comes to its end before.
+    pub(crate) fn hang(&mut self, until: u64) {
+        self.store.iter_mut().for_each(|store| store.hang(until));
+    }
+
     /// From now on the disk takes no time.
     pub(crate) fn hurry(&mut self) {
         self.store.iter_mut().for_each(Store::hurry);
     }
 
-    pub(crate) fn datagram(&mut self, now: Now, from: SocketAddr, octets: &[u8]) {
+    /// A datagram, which came through the group or not.
+    pub(crate) fn datagram(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        group: Option<SocketAddr>,
+        octets: &[u8],
+    ) {
         let to = LocalAddress::default();
-        let datagram = Datagram { port: PortId(0), from, to, group: None, octets };
+        let datagram = Datagram { port: PortId(0), from, to, group, octets };
         self.sn.handle_datagram(now, datagram, &mut self.broker);
         self.has_more = true;
     }
@@ -332,11 +409,16 @@ impl Hub {
 
     /// What was safe by now is told.
     fn hear_store(&mut self) {
-        let Some(store) = &self.store else { return };
-        let upto = store.committed();
-        self.broker.committed(upto);
-        self.sn.committed(upto);
-        self.broker.set_refusing(store.is_refusing());
+        let (Some(store), Some(drive)) = (&self.store, self.setup.drive) else { return };
+        let (upto, health) = store.told();
+        // What came since the last turn was answered as the store was then.
+        let is_open = |health| drive.on_disk_full == OnDiskFull::Degrade && health != Health::Ok;
+        if is_open(self.health) || is_open(health) {
+            self.open_turn = self.turn_number();
+        }
+        self.health = health;
+        kept::hear_store((upto, health), drive.on_disk_full, &mut self.broker, &mut self.sn);
+        self.moments.is_safe(store.committed());
         while self.unsafe_turns.front().is_some_and(|(_, lsn)| *lsn <= upto) {
             self.unsafe_turns.pop_front();
         }
@@ -347,27 +429,42 @@ impl Hub {
         self.turns += 1;
         let Self { broker, sn, store, changes, unsafe_turns, turns, .. } = self;
         let Some(store) = store else { return };
-        if sn.has_changes() {
-            broker.note_change();
-        }
         let mut changes = std::mem::take(changes);
-        let upto = broker.take_journal(&mut changes);
-        sn.take_journal(&mut changes, upto);
+        let upto = kept::take_changes(broker, sn, &mut changes);
         if !changes.is_empty() {
             unsafe_turns.push_back((*turns, upto));
         }
-        if self.fault == Some(Fault::ForgetDeletions) {
-            plant::bury(&changes, &mut self.deleted);
+        let buries = [Fault::ForgetDeletions, Fault::ForgetWillChanges];
+        if let Some(fault) = self.fault.filter(|fault| buries.contains(fault)) {
+            plant::bury(fault, &changes, &mut self.deleted);
         }
+        self.moments.note(upto, &changes);
         store.submit(upto, changes);
+    }
+
+    /// What the store and the machine tell of each other has to fit. Returns what does not.
+    pub(crate) fn check_store(&mut self) -> Result<(), &'static str> {
+        let (Some(store), Some(drive)) = (&mut self.store, self.setup.drive) else { return Ok(()) };
+        store.check()?;
+        let is_well = self.health == Health::Ok;
+        let waits = self.broker.usage().answers_waiting > 0;
+        let word = kept::health_word(Some(self.health), drive.on_disk_full);
+        match drive.on_disk_full {
+            OnDiskFull::Degrade if !is_well && waits => Err("an answer waits for a disk in vain"),
+            OnDiskFull::Degrade if is_well == (word == "degraded") => Err("the wrong word is told"),
+            OnDiskFull::Refuse if word == "degraded" => Err("the wrong word is told"),
+            OnDiskFull::Degrade | OnDiskFull::Refuse => Ok(()),
+        }
     }
 
     /// The last part: what was decided leaves.
     pub(crate) fn write(&mut self, out: &mut Vec<Out>) {
         while let Some(Transmit { to, octets, .. }) = self.sn.poll_transmit() {
-            if let Destination::One { to, .. } = to {
-                out.push(Out::Datagram { to, octets: octets.into() });
-            }
+            let octets = octets.into();
+            out.push(match to {
+                Destination::One { to, .. } => Out::Datagram { to, octets },
+                Destination::Groups => Out::Groups { octets },
+            });
         }
         for conn in std::mem::take(&mut self.dirty) {
             self.flush(conn, out);
@@ -506,6 +603,47 @@ impl Hub {
         let conn = self.ends.iter().find(|(_, end)| !end.is_open).map(|(conn, _)| *conn)?;
         self.ends.remove(&conn);
         Some(conn)
+    }
+}
+
+/// Brings records back; returns how many of them refer to nothing.
+fn restore(
+    records: &Records,
+    now: Now,
+    broker: &mut Broker,
+    sn: &mut SnGateway,
+    changes: &mut Vec<u8>,
+) -> Result<u64, String> {
+    let mut restoring = Restoring::default();
+    for (key, value) in records {
+        let taken = restoring.take(now, (*key, value), broker, sn);
+        taken.map_err(|error| error.to_string())?;
+    }
+    Ok(restoring.finish(now, broker, sn, changes).dangling)
+}
+
+/// A machine that nobody talks to, for some days.
+fn go_on(broker: &mut Broker, sn: &mut SnGateway, mut now: Now) {
+    for wait_s in [0, 60, 86_400, 8 * 86_400] {
+        now.mono = now.mono + Duration::from_secs(wait_s);
+        now.unix.0 += wait_s * 1_000;
+        broker.handle_timeout(now);
+        sn.handle_timeout(now, broker);
+        for _ in 0..GO_ON_MAX {
+            let Some(output) = broker.poll_output() else { break };
+            match output {
+                Output::Send { link, packet } => {
+                    let flow = sn.handle_outgoing(now, link, packet);
+                    broker.react(link, flow);
+                }
+                Output::Close { link, reason } => sn.handle_close(link, reason),
+                Output::SessionEnded { client_id } => sn.handle_session_end(client_id),
+                Output::SysTick => {}
+            }
+        }
+        sn.settle(broker);
+        sn.check_invariants();
+        while sn.poll_transmit().is_some() {}
     }
 }
 

@@ -52,15 +52,25 @@ pub(crate) struct Kind {
     pub(crate) interval_ms: u64,
     pub(crate) padding_max: usize,
     pub(crate) keep_alive_s: u16,
+    /// Looks for its gateway before it connects, and again when it has lost it.
+    pub(crate) searches: bool,
     pub(crate) clean: bool,
     /// QoS and retain flag.
     pub(crate) will: Option<(u8, bool)>,
+    /// Changes or deletes its will now and then.
+    pub(crate) changes_will: bool,
     /// Sleeps so long between two visits; 0: it does not sleep.
     pub(crate) sleep_s: u16,
     /// Stays awake so long after it has connected.
     pub(crate) awake_ms: u64,
     pub(crate) retry_ms: u64,
     pub(crate) retries: u8,
+    /// Says now and then that it sleeps on, instead of a visit.
+    pub(crate) sleeps_on: bool,
+    /// Registers its topic again now and then.
+    pub(crate) registers_again: bool,
+    /// Connects without a will to keep the one that it has.
+    pub(crate) keeps_will: bool,
     /// What it subscribes to, and the QoS.
     pub(crate) wishes: Vec<(Wish, u8)>,
     /// Gives its subscriptions up now and then and asks for them again.
@@ -99,6 +109,7 @@ impl Kind {
         let topic = if taste.is_plain { TopicForm::Name } else { topic };
         let is_own = topic == TopicForm::Name && qos > 0;
         let retry_ms = rng.u64(2_000..=12_000);
+        let will = chance(rng, taste.wills).then(|| (rng.u8(0..3), rng.bool()));
         Self {
             qos,
             topic,
@@ -106,13 +117,18 @@ impl Kind {
             goal: u32::try_from(run_ms * 3 / 4 / interval_ms).unwrap_or(u32::MAX).max(1),
             interval_ms,
             padding_max: if chance(rng, 20) { rng.usize(0..300) } else { rng.usize(0..20) },
-            keep_alive_s: rng.u16(20..=120),
+            keep_alive_s: if chance(rng, 10) { 0 } else { rng.u16(20..=120) },
+            searches: qos < 3 && chance(rng, 30),
             clean: chance(rng, taste.clean),
-            will: chance(rng, taste.wills).then(|| (rng.u8(0..3), rng.bool())),
+            will,
+            changes_will: will.is_some() && qos < 3 && chance(rng, 50),
             sleep_s: if sleeps { rng.u16(10..=90) } else { 0 },
             awake_ms: rng.u64(0..=10_000),
             retry_ms,
             retries: rng.u8(3..=5),
+            sleeps_on: chance(rng, 30),
+            registers_again: chance(rng, 30),
+            keeps_will: will.is_some() && chance(rng, 40),
             wishes: if listens { draw_wishes(rng) } else { Vec::new() },
             is_fickle: listens && chance(rng, 20),
         }
@@ -129,12 +145,17 @@ impl Kind {
             interval_ms,
             padding_max: 8,
             keep_alive_s: 300,
+            searches: false,
             clean: false,
             will: None,
+            changes_will: false,
             sleep_s: 0,
             awake_ms: 0,
             retry_ms: 10_000,
             retries: 4,
+            sleeps_on: false,
+            registers_again: false,
+            keeps_will: false,
             wishes: Vec::new(),
             is_fickle: false,
         }

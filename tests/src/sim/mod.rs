@@ -5,25 +5,30 @@
 //! | module | what it is |
 //! |---|---|
 //! | `profile`, `kind`, `book` | what a world is made of, drawn from its seed |
-//! | `heap`, `net` | virtual time and the radio |
+//! | `heap`, `net`, `place` | virtual time, the radio, and who is where in it |
 //! | `hub` | the machine under test |
-//! | `store`, `disk` | what it keeps its state on |
-//! | `sensor`, `client`, `hostile` | virtual devices, on octets of their own |
-//! | `model`, `ledger`, `wills` | who has to get what, by linear search |
-//! | `watch`, `stream`, `strangers` | what may pass at the machine's door |
+//! | `store`, `moments`, `harm` | what it keeps its state on, and every state that was |
+//! | `sensor`, `client`, `twin`, `hostile` | virtual devices, on octets of their own |
+//! | `model`, `ledger`, `wills`, `will_parts` | who has to get what, by linear search |
+//! | `watch`, `stream`, `strangers`, `discovery` | what may pass at the machine's door |
 //! | `plant` | deliberate faults that the checks have to find |
+//! | `features` | counts of what the worlds are meant to contain |
 //! | `world`, `report` | all of it together |
 
 mod book;
 mod client;
-mod disk;
+mod discovery;
+mod features;
+mod harm;
 mod heap;
 mod hostile;
 pub(crate) mod hub;
 mod kind;
 mod ledger;
 mod model;
+mod moments;
 mod net;
+mod place;
 mod plant;
 mod profile;
 mod report;
@@ -31,11 +36,14 @@ mod sensor;
 mod store;
 mod strangers;
 mod stream;
+mod twin;
 mod watch;
+mod will_parts;
 mod wills;
 pub(crate) mod wire;
 mod world;
 
+pub use features::Feature;
 pub use plant::Fault;
 pub use profile::Profile;
 pub use report::Report;

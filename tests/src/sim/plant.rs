@@ -6,22 +6,27 @@
     reason = "most faults have nothing to do with most messages"
 )]
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+mod radio;
 
-use broker_core::journal::{Ops, RecordKey};
+use std::collections::BTreeMap;
+
+use broker_core::journal::{OP_HEAD, Ops, RecordKey};
 use fastrand::Rng;
 
 use super::book::Book;
 use super::hub::{Conn, Out};
-use super::sensor::Place;
+use super::place::{Letter, Place};
 use super::wire::{
     DUP, MqttPublish, Octets, RETAIN, SnPublish, first_packet, frame, mqtt, packet, sn, split,
     string, u16_at,
 };
+use crate::fuzz::store_replay::crc32;
 
 /// Every so many of the datagrams concerned are tampered with.
 const EVERY: u32 = 5;
+
+/// Deleted records that are remembered.
+const BURIED_MAX: usize = 200;
 
 macro_rules! faults {
     ($($(#[doc = $doc:literal])* $name:ident,)*) => {
@@ -114,6 +119,50 @@ faults! {
     CutPayload,
     /// DUP at the first sending of QoS 0.
     DupAtQos0,
+    /// An envelope carries the node id of another node of its forwarder.
+    WrongNode,
+    /// An envelope goes to another forwarder, which has such a node, too.
+    WrongForwarder,
+    /// What is for a node has no envelope.
+    NakedNode,
+    /// A forwarder is asked to broadcast what is for one node.
+    BroadcastToNode,
+    /// What a node says is taken for another node's of its forwarder.
+    CrossNodes,
+    /// Everybody may speak for nodes.
+    TrustEveryForwarder,
+    /// A forwarder may have any number of nodes.
+    UnlimitedNodes,
+    /// Some ADVERTISEs never come.
+    ForgetAdvertise,
+    /// ADVERTISE comes twice.
+    DoubleAdvertise,
+    /// ADVERTISE announces another time.
+    WrongDuration,
+    /// GWINFO comes twice.
+    DoubleGwinfo,
+    /// GWINFO never comes.
+    LoseGwinfo,
+    /// GWINFO for all goes to the one who asked.
+    GwinfoToOne,
+    /// Any number of SEARCHGWs is answered.
+    UnlimitedSearches,
+    /// A forwarder is told another radius for GWINFO.
+    WrongRadius,
+    /// A session is given away although its owner is there.
+    NeverAskOwner,
+    /// Nobody is told that its session was taken.
+    HideTakeover,
+    /// WILLMSGUPD is answered and not done.
+    ForgetWillMessage,
+    /// WILLTOPICUPD is answered and not done, if it has a topic.
+    ForgetWillTopic,
+    /// The empty WILLTOPICUPD is answered and not done.
+    KeepDeletedWill,
+    /// WILLTOPICUPD changes the topic and not the QoS.
+    KeepWillQos,
+    /// WILLMSGRESP never comes.
+    LoseWillResp,
     /// A reload gives predefined ids another meaning under sensors that are connected.
     ReloadRemapsIds,
     /// A reload forgets which messages of QoS 2 were received.
@@ -136,6 +185,8 @@ faults! {
     ForgetSent,
     /// A restart forgets wills.
     ForgetWills,
+    /// A restart brings back wills as they were before.
+    ForgetWillChanges,
     /// A restart forgets topic ids.
     ForgetTopicIds,
     /// A restart forgets some subscriptions.
@@ -150,6 +201,18 @@ faults! {
     ForgetDeletions,
     /// A restart publishes wills although the end was in order.
     ForgetCleanEnd,
+    /// Answers leave while the disk refuses and nobody was to be told so.
+    AckWhileRefusing,
+    /// Answers that wait for nothing are said to be safe while what waits is not on the disk.
+    GateBeforeBacklog,
+    /// What waited for the disk is written but for some records.
+    ForgetBacklog,
+    /// The room for a full disk is not held again.
+    ForgetReserve,
+    /// A sync that failed is taken for done.
+    IgnoreSyncFailure,
+    /// A frame with the wrong checksum is taken for a good one.
+    AcceptDamage,
 }
 
 /// Records of the store.
@@ -158,7 +221,15 @@ pub(crate) type Records = Vec<(RecordKey, Vec<u8>)>;
 /// What becomes of a datagram on its way to the machine.
 pub(crate) enum Up {
     Pass,
-    Instead { octets: Option<Octets>, answers: Vec<Octets> },
+    Instead {
+        octets: Option<Octets>,
+        answers: Vec<Octets>,
+    },
+    /// It is heard as if it came from another.
+    As {
+        sensor: u32,
+        place: Place,
+    },
 }
 
 /// See the [module](self).
@@ -168,7 +239,7 @@ pub(crate) struct Plant {
     count: u32,
     /// The last PUBLISH to each sensor, and those that sleep.
     last: BTreeMap<u32, Octets>,
-    asleep: BTreeMap<u32, SocketAddr>,
+    asleep: BTreeMap<u32, Place>,
     held: BTreeMap<Conn, Octets>,
     /// The configuration was read again in this process.
     pub(crate) is_reloaded: bool,
@@ -194,12 +265,15 @@ impl Plant {
     }
 
     /// A datagram goes to the machine.
-    pub(crate) fn up(&mut self, sensor: u32, octets: &[u8]) -> Up {
+    pub(crate) fn up(&mut self, sensor: u32, place: Place, octets: &[u8], book: &Book) -> Up {
         let Some(fault) = self.fault else { return Up::Pass };
         let Some((kind, body)) = split(octets) else { return Up::Pass };
+        if fault == Fault::CrossNodes && kind != sn::CONNECT {
+            return self.cross(sensor, place, book);
+        }
         let publish = SnPublish::read(body).filter(|_| kind == sn::PUBLISH);
         if kind == sn::DISCONNECT && body.len() == 2 {
-            self.asleep.insert(sensor, Place::default().address(sensor));
+            self.asleep.insert(sensor, place);
         } else {
             self.asleep.remove(&sensor);
         }
@@ -227,6 +301,19 @@ impl Plant {
                 let name = [body[3], body[4]];
                 frame(sn::SUBACK, &[&[body[0] & 0x60], &name, &body[1..3], &[0]])
             }
+            (Fault::ForgetWillMessage, None) if kind == sn::WILLMSGUPD => {
+                frame(sn::WILLMSGRESP, &[&[0]])
+            }
+            (Fault::ForgetWillTopic, None) if kind == sn::WILLTOPICUPD && !body.is_empty() => {
+                frame(sn::WILLTOPICRESP, &[&[0]])
+            }
+            (Fault::KeepDeletedWill, None) if kind == sn::WILLTOPICUPD && body.is_empty() => {
+                frame(sn::WILLTOPICRESP, &[&[0]])
+            }
+            (Fault::KeepWillQos, None) if kind == sn::WILLTOPICUPD && !body.is_empty() => {
+                let octets = Some(frame(kind, &[&[0], &body[1..]]));
+                return Up::Instead { octets, answers: Vec::new() };
+            }
             _ => return Up::Pass,
         };
         let is_seldom = matches!(fault, Fault::AckAndForget | Fault::RecAndForget);
@@ -241,12 +328,18 @@ impl Plant {
         let Some(fault) = self.fault else { return };
         for out in std::mem::take(outs) {
             match out {
-                Out::Datagram { to, octets } => match Place::of(to) {
-                    Some((sensor, _)) if sensor < book.sensors => {
-                        self.datagram(fault, sensor, to, octets, outs, book);
+                Out::Datagram { to, octets } => match Place::read(to, &octets, book) {
+                    Ok(Some((sensor, place, letter))) => {
+                        let mut said = Vec::new();
+                        self.datagram(fault, sensor, place, letter.message.into(), &mut said, book);
+                        for (sensor, place, octets) in said {
+                            let letter = Letter { message: &octets, ..letter };
+                            outs.push(self.post(fault, sensor, place, letter, book));
+                        }
                     }
-                    Some(_) | None => outs.push(Out::Datagram { to, octets }),
+                    Ok(None) | Err(_) => self.answer_other(fault, to, octets, outs),
                 },
+                Out::Groups { octets } => self.advertise(fault, octets, outs),
                 Out::Octets { conn, octets } => {
                     let mut changed = Vec::new();
                     let mut rest = &octets[..];
@@ -262,21 +355,22 @@ impl Plant {
                 Out::Closed { conn } => outs.push(Out::Closed { conn }),
             }
         }
-        self.disturb_sleepers(fault, outs);
+        self.disturb_sleepers(fault, outs, book);
     }
 
-    fn disturb_sleepers(&mut self, fault: Fault, outs: &mut Vec<Out>) {
+    fn disturb_sleepers(&mut self, fault: Fault, outs: &mut Vec<Out>, book: &Book) {
         if !matches!(fault, Fault::WakeSleeper | Fault::RepeatToSleeper) {
             return;
         }
-        let Some((sensor, to)) = self.asleep.pop_first() else { return };
+        let Some((sensor, place)) = self.asleep.pop_first() else { return };
         let octets = match fault {
             Fault::WakeSleeper => Some(frame(sn::PINGREQ, &[])),
             _ => self.last.remove(&sensor),
         };
         if let Some(octets) = octets {
             self.planted += 1;
-            outs.push(Out::Datagram { to, octets });
+            let octets = place.wrap(sensor, octets, 0, book);
+            outs.push(Out::Datagram { to: place.address(sensor), octets });
         }
     }
 
@@ -284,9 +378,9 @@ impl Plant {
         &mut self,
         fault: Fault,
         sensor: u32,
-        to: SocketAddr,
+        place: Place,
         mut octets: Octets,
-        outs: &mut Vec<Out>,
+        outs: &mut Vec<(u32, Place, Octets)>,
         book: &Book,
     ) {
         let original = octets.clone();
@@ -302,6 +396,9 @@ impl Plant {
             Fault::LosePubcomp => kind == sn::PUBCOMP,
             Fault::LosePubrel => kind == sn::PUBREL,
             Fault::LoseSuback => kind == sn::SUBACK,
+            Fault::HideTakeover => kind == sn::DISCONNECT,
+            Fault::LoseGwinfo => kind == sn::GWINFO,
+            Fault::LoseWillResp => kind == sn::WILLMSGRESP,
             Fault::LoseConnack => kind == sn::CONNACK && sensor.is_multiple_of(8),
             Fault::SkipRegister => kind == sn::REGISTER,
             _ => false,
@@ -314,7 +411,7 @@ impl Plant {
                     let topic_and_id = [&body[..2], &body[2..4]].concat();
                     let publish = [&[0x20], &*topic_and_id].concat();
                     let data = self.last.get(&sensor).cloned().unwrap_or_default();
-                    outs.push(Out::Datagram { to, octets: frame(sn::PUBLISH, &[&publish, &data]) });
+                    outs.push((sensor, place, frame(sn::PUBLISH, &[&publish, &data])));
                 }
                 return;
             }
@@ -322,7 +419,7 @@ impl Plant {
             Fault::SwapTopicIds if kind == sn::REGISTER && self.strikes() => octets[head + 1] ^= 1,
             Fault::WrongTopicId if is_normal && self.strikes() => octets[head + 2] ^= 1,
             Fault::EarlyPingresp if publish.is_some() && self.strikes() => {
-                outs.push(Out::Datagram { to, octets: frame(sn::PINGRESP, &[]) });
+                outs.push((sensor, place, frame(sn::PINGRESP, &[])));
             }
             Fault::GrantLess if kind == sn::SUBACK => octets[head] &= !0x60,
             Fault::WrongMsgId if kind == sn::PUBACK && self.strikes() => octets[head + 3] ^= 1,
@@ -338,6 +435,7 @@ impl Plant {
                 octets[head] |= 0x20;
                 octets[head + 4] = 1;
             }
+            Fault::DoubleGwinfo if kind == sn::GWINFO => more.push(octets.clone()),
             Fault::RetainLive if publish.is_some() => octets[head] |= RETAIN,
             Fault::LoseRetained if publish.is_some_and(|it| it.is_retained()) => return,
             Fault::CutPayload if publish.is_some() && octets.len() < 250 && self.strikes() => {
@@ -346,8 +444,7 @@ impl Plant {
             Fault::DupAtQos0 if qos == 0 && self.strikes() => octets[head] |= DUP,
             Fault::Misdirect if publish.is_some() && self.strikes() => {
                 let other = (sensor + 1) % book.sensors;
-                let to = Place::default().address(other);
-                outs.push(Out::Datagram { to, octets });
+                outs.push((other, Place::first(other, book), octets));
                 return;
             }
             _ => {}
@@ -355,8 +452,8 @@ impl Plant {
         if publish.is_some() && qos > 0 {
             self.last.insert(sensor, octets.clone());
         }
-        outs.push(Out::Datagram { to, octets });
-        outs.extend(more.into_iter().map(|octets| Out::Datagram { to, octets }));
+        outs.push((sensor, place, octets));
+        outs.extend(more.into_iter().map(|octets| (sensor, place, octets)));
     }
 
     fn packet(
@@ -465,6 +562,13 @@ pub(crate) fn spoil(fault: Fault, records: &mut Records, deleted: &Records, rng:
                 value[5..7].fill(0);
             }
         }
+        Fault::ForgetWillChanges => {
+            for (key, value) in records.iter_mut().filter(|(key, _)| key.table() == table::WILL) {
+                if let Some((_, before)) = deleted.iter().find(|(there, _)| there == key) {
+                    value.clone_from(before);
+                }
+            }
+        }
         Fault::ForgetDeletions => {
             for (key, value) in deleted {
                 if !records.iter().any(|(there, _)| there == key) {
@@ -477,13 +581,39 @@ pub(crate) fn spoil(fault: Fault, records: &mut Records, deleted: &Records, rng:
     }
 }
 
-/// Notes the latest records that were put, so that some are there when they have been deleted.
-pub(crate) fn bury(changes: &[u8], deleted: &mut Records) {
+/// Notes what some records were before, for faults that bring them back: subscriptions as they were
+/// put last, and wills as they were put first.
+pub(crate) fn bury(fault: Fault, changes: &[u8], deleted: &mut Records) {
     let ops = Ops::new(changes).filter_map(Result::ok);
     let puts = ops.filter_map(|op| Some((op.key, op.value?.to_vec())));
-    for put in puts.filter(|(key, _)| key.table() == table::SUBSCRIPTION) {
+    if fault == Fault::ForgetWillChanges {
+        for put in puts.filter(|(key, _)| key.table() == table::WILL) {
+            if !deleted.iter().any(|(key, _)| *key == put.0) {
+                deleted.push(put);
+            }
+        }
+        return;
+    }
+    for put in puts.filter(|(key, _)| key.table() < table::CLIENT) {
         deleted.retain(|(key, _)| *key != put.0);
         deleted.push(put);
+    }
+    deleted.drain(..deleted.len().saturating_sub(BURIED_MAX));
+}
+
+/// Puts the checksum of the frame right that has the octet at `at`, if that is one of its changes.
+pub(crate) fn seal(octets: &mut [u8], at: usize) {
+    let len_at = |octets: &[u8], from: usize| {
+        let len = octets.get(from + 4..from + 8)?;
+        Some(28 + u32::from_le_bytes([len[0], len[1], len[2], len[3]]) as usize)
+    };
+    let mut from = 40;
+    while let Some(len) = len_at(octets, from).filter(|len| from + len <= octets.len()) {
+        if (from + 28 + OP_HEAD..from + len).contains(&at) {
+            let covered = [&octets[from + 4..from + 8], &octets[from + 12..from + len]].concat();
+            octets[from + 8..from + 12].copy_from_slice(&crc32(&covered).to_le_bytes());
+        }
+        from += len;
     }
 }
 

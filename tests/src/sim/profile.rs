@@ -11,6 +11,7 @@ use broker_core::share::ShareStrategies;
 use broker_core::topic::{TopicBuf, TopicName};
 use clap::ValueEnum;
 use fastrand::Rng;
+use mqtt_sn_gw::config::OnDiskFull;
 use mqtt_sn_gw::sn::{self, Rebind, Retry};
 use mqtt_sn_gw::store::LogConfig;
 
@@ -55,6 +56,9 @@ impl fmt::Display for Profile {
 pub(crate) struct Rates {
     pub(crate) rebinds: f64,
     pub(crate) moves: f64,
+    pub(crate) twins: f64,
+    /// Per forwarder.
+    pub(crate) forwarder_moves: f64,
     pub(crate) power_cuts: f64,
     pub(crate) radio_cuts: f64,
     pub(crate) client_breaks: f64,
@@ -114,9 +118,15 @@ impl Plan {
             | Profile::Storm
             | Profile::Steady => false,
         };
-        let setup = setup(rng, sensors, seed, is_steady);
+        let mut setup = setup(rng, sensors, seed, is_steady);
+        let forwarders = if is_steady || rng.u32(..3) == 0 { 0 } else { rng.u32(1..=3) };
+        let nodes_percent = if rng.bool() { 100 } else { rng.u64(10..=90) };
+        if forwarders > 0 && rng.bool() {
+            // Room for all, and for those whom nobody has missed yet.
+            setup.sn.nodes_per_forwarder = 4 * (sensors / forwarders) + 5;
+        }
         Self {
-            book: Book { seed, sensors, clients, kinds, client_qos },
+            book: Book { seed, sensors, clients, forwarders, nodes_percent, kinds, client_qos },
             roles,
             weather: weather(profile, rng),
             rates: rates(profile, rng, is_kept),
@@ -176,6 +186,8 @@ fn rates(profile: Profile, rng: &mut Rng, is_kept: bool) -> Rates {
     let base = Rates {
         rebinds: some(0.5),
         moves: some(0.2),
+        twins: some(1.0),
+        forwarder_moves: some(2.0),
         power_cuts: some(0.3),
         radio_cuts: some(0.5),
         client_breaks: some(2.0),
@@ -258,7 +270,7 @@ fn draw_roles(rng: &mut Rng, profile: Profile, minutes: u32, sensors: u32) -> Ve
 }
 
 fn setup(rng: &mut Rng, sensors: u32, seed: u64, is_steady: bool) -> Setup {
-    let sessions = sensors as usize * 2 + 1_000;
+    let sessions = sensors as usize * 2 + 2_000;
     let limits = Limits {
         memory_bytes: if is_steady { 16 << 30 } else { 256 << 20 },
         sessions_max: sessions,
@@ -301,8 +313,9 @@ fn with_disk(setup: Setup, rng: &mut Rng) -> Setup {
     let slack_bytes = file_bytes / 2 * rng.u64(1..8);
     let slow = [1, 20, 400][rng.usize(..3)];
     let drive = Drive {
-        log: LogConfig { file_bytes, slack_bytes },
+        log: LogConfig { file_bytes, slack_bytes, reserve_bytes: [0, 4_000][rng.usize(..2)] },
         sync_ms: [rng.u64(0..=slow / 4), slow],
+        on_disk_full: [OnDiskFull::Refuse, OnDiskFull::Degrade][rng.usize(..2)],
     };
     Setup {
         broker: BrokerConfig { durability: Durability::Gated, ..setup.broker },
@@ -325,9 +338,9 @@ fn sn_settings(
         gateway_id: 1,
         retry: Retry { after: millis(retry_ms), times: rng.u8(3..=5) },
         awake_retry: Retry { after: millis(rng.u64(1_000..=4_000)), times: rng.u8(2..=4) },
-        advertise_s: 0,
+        advertise_s: if is_steady { 0 } else { [0, 0, rng.u16(20..200)][rng.usize(..3)] },
         handshake_timeout: Duration::from_secs(60),
-        handshakes_max: sessions,
+        handshakes_max: if is_steady { sessions } else { [sessions, 4][rng.usize(..2)] },
         wake_rebind: Rebind::SameIp,
         takeover_probe: Duration::from_secs(2),
         qos_minus_one: true,
@@ -339,19 +352,30 @@ fn sn_settings(
         unknown_answers_per_s: 1_000,
         unknown_answers_per_source: 2,
         unknown_answers_window: Duration::from_secs(10),
-        searchgw_per_s: 20,
+        searchgw_per_s: [2, 20][rng.usize(..2)],
         messages_per_wake: 0,
         idle_timeout: Duration::from_secs(86_400),
         queue,
         client_id_bytes_max: 256,
         topic_ids_max: 1_024,
-        nodes_per_forwarder: 100,
-        forwarders: Vec::new(),
+        nodes_per_forwarder: u32::try_from(sessions).unwrap_or(u32::MAX).min(100_000) / 8,
+        forwarders: vec![sn::Network { address: [120, 0, 0, 0].into(), prefix_len: 6 }],
         max_datagram: vec![1_024],
         predefined: (1..=PREDEFINED).map(|id| (id, predefined(id))).collect(),
         predefined_for: BTreeMap::new(),
         quirks: BTreeMap::new(),
     }
+}
+
+#[cfg(test)]
+pub(crate) fn plain_settings() -> sn::Settings {
+    let queue = QueueLimits {
+        messages_max: 10,
+        bytes_max: 1_000,
+        paused_qos0_messages_max: 1,
+        overflow: Overflow::RejectNew,
+    };
+    sn_settings(&mut Rng::with_seed(1), queue, 10, true)
 }
 
 fn predefined(id: u16) -> TopicBuf {

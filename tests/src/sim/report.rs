@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::features::{Feature, Features};
 use super::ledger::{LedgerStats, Violation};
 use super::net::NetStats;
 use super::wire::Octets;
@@ -14,6 +15,7 @@ pub struct Report {
     pub(super) net: NetStats,
     pub(super) faults: Faults,
     pub(super) ledger: LedgerStats,
+    pub(super) features: Features,
     pub(super) remembered: usize,
     pub(super) machine_bytes: u64,
     pub(super) dropped: u64,
@@ -43,6 +45,11 @@ impl Report {
         self.ledger.checks
     }
 
+    /// How often something was there.
+    pub const fn count(&self, feature: Feature) -> u64 {
+        self.features.of(feature)
+    }
+
     /// Virtual time that passed, in milliseconds.
     pub const fn virtual_ms(&self) -> u64 {
         self.virtual_ms
@@ -51,6 +58,7 @@ impl Report {
     /// Adds what another run found.
     pub fn add(&mut self, other: &Self) {
         self.virtual_ms += other.virtual_ms;
+        self.features.add(&other.features);
         self.dropped += other.dropped;
         self.publish_received += other.publish_received;
         self.publish_sent += other.publish_sent;
@@ -79,6 +87,9 @@ impl Report {
         sum.syncs += more.syncs;
         sum.compactions += more.compactions;
         sum.reloads += more.reloads;
+        sum.exposed += more.exposed;
+        sum.harms += more.harms;
+        sum.salvages += more.salvages;
         sum.clock_jumps += more.clock_jumps;
         sum.bad_datagrams += more.bad_datagrams;
         sum.bad_streams += more.bad_streams;
@@ -127,19 +138,21 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "crashes            {} kills, {} power losses, {} ends in order",
-            faults.kills, faults.power_losses, faults.stops
+            "crashes            {} kills, {} power losses, {} ends in order, {} undid answers",
+            faults.kills, faults.power_losses, faults.stops, faults.exposed
         )?;
         writeln!(
             f,
             "disk               {} failures, {} operations refused, {} syncs, {} files given up",
             faults.disk_failures, faults.disk_refusals, faults.syncs, faults.compactions
         )?;
+        writeln!(f, "harmed disks       {}, {} salvaged", faults.harms, faults.salvages)?;
         writeln!(
             f,
             "publications       {} heard, {} accepted, {} delivered, {} retained, {} wills",
             ledger.publications, ledger.accepted, ledger.delivered, ledger.retained, ledger.wills
         )?;
+        writeln!(f, "features           {}", self.features)?;
         writeln!(
             f,
             "machine            {} PUBLISH in, {} out, {} repeated, {} dropped, {} MiB counted",

@@ -1,10 +1,15 @@
 //! Answers to senders who have no session are few, and never more than was asked (D1).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mqtt_sn_gw::sn;
 
-use super::wire::{sn as kind, split};
+use super::hostile::Den;
+use super::place;
+use super::wire::{ENCAPSULATED, sn as kind, split};
+
+/// One who speaks: a device, and the node behind it if it is a forwarder.
+type Speaker = (u32, Vec<u8>);
 
 /// What passed between the machine and one stranger.
 #[derive(Debug, Default)]
@@ -20,7 +25,10 @@ struct Account {
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Strangers {
-    accounts: BTreeMap<u32, Account>,
+    accounts: BTreeMap<Speaker, Account>,
+    /// Nodes of crowds that were told that they are connected, and did not leave.
+    crowds: BTreeMap<u32, BTreeSet<Vec<u8>>>,
+    nodes_max: usize,
     told_at: VecDeque<u64>,
     per_source: usize,
     window_ms: u64,
@@ -34,6 +42,8 @@ impl Strangers {
     pub(crate) fn new(settings: &sn::Settings) -> Self {
         Self {
             accounts: BTreeMap::new(),
+            crowds: BTreeMap::new(),
+            nodes_max: settings.nodes_per_forwarder as usize,
             told_at: VecDeque::new(),
             per_source: settings.unknown_answers_per_source as usize,
             window_ms: u64::try_from(settings.unknown_answers_window.as_millis())
@@ -50,8 +60,14 @@ impl Strangers {
         self.per_s = self.per_s.max(per_s);
     }
 
-    pub(crate) fn heard(&mut self, device: u32, bytes: usize) {
-        self.accounts.entry(device).or_default().bytes_in += bytes;
+    pub(crate) fn heard(&mut self, device: u32, octets: &[u8]) {
+        let node = place::open_from(octets).map_or_else(Vec::new, |it| it.node.to_vec());
+        self.accounts.entry((device, node)).or_default().bytes_in += octets.len();
+    }
+
+    /// Crowds that have as many nodes as they may.
+    pub(crate) fn full_crowds(&self) -> usize {
+        self.crowds.values().filter(|nodes| nodes.len() == self.nodes_max).count()
     }
 
     /// A datagram leaves for a stranger.
@@ -61,12 +77,26 @@ impl Strangers {
         now: u64,
         octets: &[u8],
     ) -> Result<(), &'static str> {
-        let Self { accounts, told_at, per_source, window_ms, per_s } = self;
-        let account = accounts.entry(device).or_default();
-        account.bytes_out += octets.len();
-        let Some((kind, body)) = split(octets) else {
+        let Self { accounts, crowds, nodes_max, told_at, per_source, window_ms, per_s } = self;
+        let den = Den::of(device);
+        // Who forwards may also speak for itself.
+        let letter = place::open(octets).filter(|_| den != Den::Alone);
+        let node = letter.map_or_else(Vec::new, |letter| letter.node.to_vec());
+        let Some((kind, body)) = split(letter.map_or(octets, |letter| letter.message)) else {
             return Err("what the gateway told a stranger is no message");
         };
+        if kind == ENCAPSULATED {
+            return Err("an envelope left for somebody who is no forwarder");
+        }
+        if den == Den::Crowd && kind == kind::CONNACK && body == [0] {
+            let nodes = crowds.entry(device).or_default();
+            nodes.insert(node.clone());
+            if nodes.len() > *nodes_max {
+                return Err("a forwarder has more nodes than it may");
+            }
+        }
+        let account = accounts.entry((device, node)).or_default();
+        account.bytes_out += octets.len();
         account.has_connected |= kind == kind::CONNACK && body == [0];
         if account.has_connected {
             return Ok(());
@@ -87,6 +117,7 @@ impl Strangers {
     pub(crate) fn restarted(&mut self) {
         self.accounts.values_mut().for_each(|account| account.told_at.clear());
         self.told_at.clear();
+        self.crowds.clear();
     }
 }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::book::{Party, Publication};
+use super::will_parts::{self, Change, DELETED, Options, Parts, Topics};
 
 /// How much earlier than computed a will may come.
 const EARLY_MS: u64 = 100;
@@ -36,12 +37,16 @@ struct Armed {
 }
 
 /// A will that may have been published by now.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Loose {
     /// By when it has to be, if it has to.
     by: Option<u64>,
     /// The turn in which its connection began.
     turn: u64,
+    /// The topics that it may come under.
+    topics: Topics,
+    /// Messages that may come in its place.
+    instead: Vec<u32>,
 }
 
 /// See the [module](self).
@@ -57,11 +62,15 @@ pub(crate) struct Wills {
     loose: BTreeMap<Publication, Loose>,
     /// Wills that the watcher was given, and when.
     seen: BTreeMap<Publication, u64>,
+    /// How often wills may be published once more, because another connection has kept them.
+    again: BTreeMap<Publication, u32>,
     /// From when to when wills were given that the gateway may not know to be published.
     forgotten: Vec<[u64; 2]>,
     /// Wills of connections that another one took the place of, and the turn in which it did, as
     /// long as that may be undone: while the disk takes nothing a CONNACK does not wait for it.
-    replaced: Vec<(u64, Publication)>,
+    replaced: Vec<(u64, Party, Options)>,
+    /// What the wills of sensors have become by updates.
+    parts: Parts,
 }
 
 impl Wills {
@@ -70,13 +79,40 @@ impl Wills {
     pub(crate) fn arm(&mut self, will: Publication, turn: u64, now: [u64; 2], silence_ms: u64) {
         let [since, now] = now;
         if let Some(old) = self.armed.get(&will.party).filter(|old| old.number != will.number) {
-            self.replaced.push((turn, Publication { number: old.number, ..will }));
+            let options = self.parts.options(will.party, old.number);
+            self.replaced.push((turn, will.party, options));
         }
         self.end(will.party, now);
+        self.parts.begin(will.party, will.number);
         let (due, noticed_by) = (since + silence_ms, now + silence_ms);
         let (number, is_replaced, is_fleeting) = (will.number, false, false);
         let armed = Armed { number, due, noticed_by, turn, is_replaced, is_fleeting };
         self.armed.insert(will.party, armed);
+    }
+
+    /// A connection begins that keeps the will which its session has, if it has one.
+    pub(crate) fn arm_again(
+        &mut self,
+        party: Party,
+        turn: u64,
+        [since, now]: [u64; 2],
+        silence_ms: u64,
+    ) -> bool {
+        self.end(party, now);
+        let Some(number) = self.parts.kept(party) else { return false };
+        for number in self.parts.options(party, number).numbers {
+            // What was due before may have been published, and may be once more.
+            let will = Publication { party, number };
+            if let Some(loose) = self.loose.get_mut(&will) {
+                loose.by = None;
+                *self.again.entry(will).or_default() += 1;
+            }
+        }
+        let (due, noticed_by) = (since + silence_ms, now + silence_ms);
+        let (is_replaced, is_fleeting) = (false, false);
+        let armed = Armed { number, due, noticed_by, turn, is_replaced, is_fleeting };
+        self.armed.insert(party, armed);
+        true
     }
 
     /// The watcher is there, and is given what is published from now on.
@@ -121,7 +157,40 @@ impl Wills {
     fn set_loose(&mut self, party: Party, armed: Armed, by: Option<u64>) {
         let Armed { number, turn, is_replaced, .. } = armed;
         let by = by.filter(|_| self.is_watched && !is_replaced);
-        self.loose.insert(Publication { party, number }, Loose { by, turn });
+        let options = self.parts.options(party, number);
+        self.insert_loose(party, &options, by, turn);
+    }
+
+    /// The will may be published, with any of these topics and messages.
+    fn insert_loose(&mut self, party: Party, options: &Options, by: Option<u64>, turn: u64) {
+        let topics = options.topics & !DELETED;
+        if topics == 0 {
+            return;
+        }
+        let by = by.filter(|_| options.topics == topics);
+        for (place, number) in options.numbers.iter().enumerate() {
+            let instead = options.numbers.iter().filter(|it| *it != number).copied().collect();
+            let by = by.filter(|_| place == 0);
+            let will = Publication { party, number: *number };
+            let before = self.loose.get(&will).map_or(0, |it| it.topics);
+            let loose = Loose { by, turn, topics: topics | before, instead };
+            self.loose.insert(will, loose);
+        }
+    }
+
+    /// A sensor changes a half of its will.
+    pub(crate) fn hear_change(&mut self, party: Party, change: Change, turn: u64) {
+        self.parts.hear(party, change);
+        if !self.armed.contains_key(&party) {
+            // After a crash the gateway may see a connection where nothing promises one.
+            let options = self.parts.options(party, will_parts::EMPTY);
+            self.insert_loose(party, &options, None, turn);
+        }
+    }
+
+    /// A change was acknowledged: which one, if there was any.
+    pub(crate) fn acknowledge_change(&mut self, party: Party, is_topic: bool) -> Option<Change> {
+        self.parts.acknowledge(party, is_topic)
     }
 
     /// The connection ended in a way that publishes nothing: DISCONNECT, or another CONNECT.
@@ -141,20 +210,33 @@ impl Wills {
     pub(crate) fn delivered(
         &mut self,
         to: Party,
-        will: Publication,
+        (will, topic): (Publication, Topics),
         qos: u8,
         is_repeated: bool,
         now: u64,
     ) -> Result<(), &'static str> {
         self.let_go(will.party, now);
-        if !self.loose.contains_key(&will) {
-            return Err("its will was published and was not due");
+        match self.loose.get(&will) {
+            None => return Err("its will was published and was not due"),
+            Some(loose) if loose.topics & topic == 0 => {
+                return Err("its will was published under a topic that it does not have");
+            }
+            Some(_) => {}
         }
         if self.watcher != Some(to) {
             return Ok(());
         }
         let before = self.seen.insert(will, now);
         let is_forgotten = |at| self.forgotten.iter().any(|[from, to]| (*from..=*to).contains(&at));
+        if will.number == will_parts::EMPTY {
+            // All of a sensor's wills without a message have this number.
+            return Ok(());
+        }
+        let again = self.again.get_mut(&will).filter(|again| before.is_some() && **again > 0);
+        if let Some(again) = again {
+            *again -= 1;
+            return Ok(());
+        }
         // At QoS 2 it leaves when it is safe that it was published, and comes once.
         if before.is_some_and(|at| qos == 2 || !is_repeated && !is_forgotten(at)) {
             return Err("its will was published twice");
@@ -165,6 +247,7 @@ impl Wills {
     /// All state is gone, and all wills with it; those that are under way may still come.
     pub(crate) fn restarted(&mut self) {
         self.armed.clear();
+        self.parts.clear();
         self.loose.values_mut().for_each(|loose| loose.by = None);
     }
 
@@ -180,8 +263,13 @@ impl Wills {
     ) {
         self.forgotten.push([safe_at, now + UNDER_WAY_MS]);
         self.is_safe(safe_turn);
-        for (turn, will) in std::mem::take(&mut self.replaced) {
-            self.loose.entry(will).or_insert(Loose { by: None, turn });
+        self.parts.crashed();
+        for (turn, party, options) in std::mem::take(&mut self.replaced) {
+            self.parts.doubt(party, &options);
+            let is_there =
+                |number: &u32| self.loose.contains_key(&Publication { party, number: *number });
+            let numbers = options.numbers.iter().filter(|it| !is_there(it)).copied().collect();
+            self.insert_loose(party, &Options { numbers, ..options }, None, turn);
         }
         let parties: Vec<Party> = self.armed.keys().copied().collect();
         parties.into_iter().for_each(|party| self.let_go(party, now));
@@ -207,12 +295,14 @@ impl Wills {
 
     /// What happened up to this turn is known to be safe.
     pub(crate) fn is_safe(&mut self, safe_turn: u64) {
-        self.replaced.retain(|(turn, _)| *turn > safe_turn);
+        self.replaced.retain(|(turn, ..)| *turn > safe_turn);
     }
 
     /// Whether the will of a CONNECT is there that was not answered is open.
     pub(crate) fn may_be_there(&mut self, will: Publication, turn: u64) {
-        self.loose.insert(will, Loose { by: None, turn });
+        let options = Options { topics: will_parts::FIRST, numbers: vec![will.number] };
+        self.parts.doubt(will.party, &options);
+        self.insert_loose(will.party, &options, None, turn);
         if let Some(armed) = self.armed.remove(&will.party) {
             self.set_loose(will.party, armed, None);
         }
@@ -243,7 +333,11 @@ impl Wills {
         }
         let is_late = |loose: &Loose| loose.by.is_some_and(|by| by < now);
         let mut late = self.loose.iter().filter(|(_, loose)| is_late(loose)).map(|(will, _)| *will);
-        late.find(|will| !self.seen.contains_key(will))
+        late.find(|will| {
+            let instead = self.loose[will].instead.iter();
+            let mut all = instead.map(|number| Publication { number: *number, ..*will });
+            !self.seen.contains_key(will) && !all.any(|it| self.seen.contains_key(&it))
+        })
     }
 }
 

@@ -2,6 +2,9 @@
 
 pub(crate) use crate::client::sn::msg_type as sn;
 
+/// The type of what a forwarder has wrapped.
+pub(crate) const ENCAPSULATED: u8 = 0xFE;
+
 /// Flags of MQTT-SN.
 pub(crate) const DUP: u8 = 0x80;
 pub(crate) const RETAIN: u8 = 0x10;

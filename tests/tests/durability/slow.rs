@@ -54,3 +54,18 @@ fn many_publishers_share_the_syncs_of_a_slow_disk() {
     assert!(median < SYNC / 4, "a ping waited for the disk: {median:?}");
     sys.wait_for("store/disk/sync_us_max", |us| us >= 100_000);
 }
+
+/// An orderly end waits for the disk; whoever does not want to wait says so once more.
+#[test]
+fn a_second_signal_ends_a_gateway_whose_disk_hangs() {
+    let disk = FaultyDisk::new();
+    let mut gateway = disk.gateway().start();
+    let mut client = MqttClient::options("client").persistent().connect(gateway.mqtt());
+    disk.order(&format!("slow {}", Duration::from_secs(3_600).as_millis()));
+    // Retained, so that it goes to the disk.
+    client.send("33 07 00 01 't' 00 01 'hi'");
+    client.ping();
+    gateway.process().signal("TERM");
+    assert!(gateway.process().wait_for_log("stopped"));
+    assert_eq!(gateway.terminate().code(), Some(1));
+}

@@ -139,3 +139,33 @@ fn a_websocket_that_ends_at_once_is_answered() {
         assert_eq!(frames, [first::CLOSE, 2, high, low]);
     }
 }
+
+/// The will of a client that is told of the end, and closes its side, is not published: neither to
+/// those that are there, nor after the next start.
+#[test]
+fn clients_that_close_while_the_gateway_ends_have_not_died() {
+    let mut gateway = Gateway::start();
+    let mut heir = MqttClient::options("heir").persistent().connect(gateway.mqtt());
+    heir.subscribe("will/#", 1);
+    heir.disconnect();
+    // Its connection keeps the gateway from ending at once.
+    let mut deaf = MqttClient::connect(gateway.mqtt(), "deaf");
+    deaf.subscribe("flood", 0);
+    let mut flood = MqttClient::connect(gateway.mqtt(), "flood");
+    for _ in 0..64 {
+        flood.publish("flood", &"x".repeat(200_000), 0);
+    }
+    flood.ping();
+    let said = "10 1A 00 04 'MQTT' 04 0E 00 01 00 01 'm' 00 06 'will/m' 00 03 'bye'";
+    let mut mortal = open(gateway.mqtt());
+    mortal.write_all(&octets(said)).expect("a new connection takes it");
+    let mut connack = [0; 4];
+    mortal.read_exact(&mut connack).expect("it answers");
+    gateway.process().signal("TERM");
+    expect(said, &rest(mortal), "");
+    assert!(gateway.process().wait_for_log("stopped"));
+    drop(deaf);
+    gateway.restart();
+    let mut heir = MqttClient::options("heir").persistent().connect(gateway.mqtt());
+    heir.expect_nothing();
+}

@@ -12,6 +12,10 @@ use crate::op::{
 use crate::stack::{Out, SMALL_PACKETS, Stack};
 use crate::wire::{self, Packet};
 
+/// What is due within so many milliseconds is due together: timers may be late by a tick, and wills
+/// in line are tried again.
+const TOGETHER: u64 = 25;
+
 /// Types of MQTT-SN messages.
 mod sn {
     pub(super) const CONNECT: u8 = 0x04;
@@ -363,15 +367,20 @@ impl Clients {
         self.listen();
     }
 
-    /// Time passes; whatever is due on the way happens when it is due.
-    pub(crate) fn pass(&mut self, millis: u64) {
-        let until = self.stack.millis + millis;
+    /// Time passes until something that was due has happened, or so many milliseconds. How many
+    /// it were.
+    pub(crate) fn pass(&mut self, millis: u64) -> u64 {
+        let (from, end) = (self.stack.millis, self.stack.millis + millis);
+        let mut until = end;
         while let Some(due) = self.stack.next_timeout().filter(|due| *due <= until) {
             self.stack.millis = self.stack.millis.max(due);
             self.stack.settle();
             self.listen();
+            until = end.min(self.stack.millis + TOGETHER);
         }
-        self.stack.millis = until;
+        // Nothing is due soon after the last of them.
+        self.stack.millis = if until == end { end } else { self.stack.millis };
+        self.stack.millis - from
     }
 
     pub(crate) fn restart(&mut self) {

@@ -100,8 +100,10 @@ impl World {
                 self.both(|clients| clients.publish_sys(&value), |model| model.publish_sys(&value))
             }
             Op::Pass(seconds) => {
+                // What the last words of sensors begin must not end at the very last moment.
                 let millis = seconds * 1_000;
-                self.quieten_sensors(millis)?;
+                self.quieten_sensors(millis + STEP)?;
+                self.pass(STEP)?;
                 self.pass(millis)
             }
             Op::Restart => {
@@ -151,8 +153,16 @@ impl World {
         self.model.observe(heard, tell)
     }
 
+    /// From one thing that is due to the next, so that it is known what was heard of which.
     fn pass(&mut self, millis: u64) -> Checked {
-        self.both(|clients| clients.pass(millis), |model| model.pass(millis))
+        let until = self.model.now + millis;
+        while self.model.now < until {
+            let left = until - self.model.now;
+            let passed = self.clients.pass(left);
+            let heard = self.clients.take_heard();
+            self.model.observe(heard, |model| model.pass(passed))?;
+        }
+        Ok(())
     }
 
     /// Sensors answer before time passes, as repetitions on the radio are for the simulator; but

@@ -165,14 +165,18 @@ impl Handshake {
     /// Whoever does not begin like a request for a WebSocket need not be heard to the end: the
     /// wrong port, most of the time.
     fn check_beginning(&self) -> Result<(), Refusal> {
-        let len = self.head.len().min(METHOD.len());
-        if self.head[..len] == METHOD[..len] {
+        // Empty lines before a request are of no matter (RFC 9112, 2.2), here as for the parser.
+        let is_line_end = |octet: &u8| matches!(octet, b'\r' | b'\n');
+        let from = self.head.iter().position(|octet| !is_line_end(octet));
+        let head = &self.head[from.unwrap_or(self.head.len())..];
+        let len = head.len().min(METHOD.len());
+        if head[..len] == METHOD[..len] {
             return Ok(());
         }
-        let word = self.head.split(|octet| *octet == b' ').next().unwrap_or_default();
+        let word = head.split(|octet| *octet == b' ').next().unwrap_or_default();
         if word.len() <= 7 && word.iter().all(u8::is_ascii_uppercase) {
             // Perhaps the beginning of another method.
-            return if word.len() < self.head.len() { Err(Refusal::Method) } else { Ok(()) };
+            return if word.len() < head.len() { Err(Refusal::Method) } else { Ok(()) };
         }
         Err(Refusal::NotHttp)
     }

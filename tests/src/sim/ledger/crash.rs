@@ -35,6 +35,13 @@ impl Ledger {
         wills.resumed(*now, |will| book.will_qos(will));
     }
 
+    /// The gateway was ended and has begun anew with nothing, and so may QoS 2.
+    pub(crate) fn lost_all(&mut self) {
+        self.is_safe(u64::MAX);
+        self.crashed_at = Some(self.now);
+        self.restarted();
+    }
+
     /// The gateway was ended, and what it kept is that of a moment after `safe_turn`, which was at
     /// `safe_at`.
     pub(crate) fn crashed(&mut self, safe_turn: u64, safe_at: u64) {

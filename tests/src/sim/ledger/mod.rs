@@ -12,7 +12,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use broker_core::hash::HashMap;
 
 use crate::sim::book::{Book, Manner, Party, Publication};
+use crate::sim::features::{Feature, Features};
 use crate::sim::model::{Holding, Model};
+use crate::sim::will_parts::{self, Topics};
 use crate::sim::wills::Wills;
 
 /// Violations that are kept; more say nothing new.
@@ -118,6 +120,7 @@ pub(crate) struct Ledger {
     connected: HashMap<Party, (u64, u64)>,
     pub(crate) violations: Vec<Violation>,
     pub(crate) stats: LedgerStats,
+    pub(crate) features: Features,
     /// Somebody publishes what nobody made.
     pub(crate) allows_foreign: bool,
     /// Messages of QoS 1 that left for clients, with the turn in which they did.
@@ -141,6 +144,7 @@ impl Ledger {
             connected: broker_core::hash::map(3),
             violations: Vec::new(),
             stats: LedgerStats::default(),
+            features: Features::default(),
             allows_foreign: false,
             sent: VecDeque::new(),
             crashed_at: None,
@@ -284,8 +288,12 @@ impl Ledger {
 
     /// An application was given a message.
     pub(crate) fn delivered(&mut self, delivery: Delivery<'_>) {
-        let Delivery { to, topic, qos, retain, is_repeated, .. } = delivery;
-        let Some(publication) = self.book.read(delivery.payload) else {
+        let Delivery { to, topic, qos, retain, is_repeated, payload } = delivery;
+        let publication = match payload {
+            [] => will_parts::read_empty(&self.book, topic),
+            _ => self.book.read(payload),
+        };
+        let Some(publication) = publication else {
             self.stats.foreign += 1;
             let what = format!("nobody has published this to {topic}");
             self.check(to, self.allows_foreign, &what);
@@ -294,7 +302,9 @@ impl Ledger {
         let mut expected = std::mem::take(&mut self.topic);
         self.book.topic(publication, &mut expected);
         let what = format_args!("{publication} for {expected} came under {topic}");
-        if expected != topic {
+        let will_topic = will_parts::topic_of(publication.party, topic);
+        let is_changed = publication.is_will() && will_topic == Some(will_parts::SECOND);
+        if expected != topic && !is_changed {
             let what = what.to_string();
             self.violation(to, &what);
         }
@@ -304,12 +314,29 @@ impl Ledger {
             self.replayed(to, topic, publication);
         } else if publication.is_will() {
             self.stats.wills += 1;
-            if let Err(what) = self.wills.delivered(to, publication, qos, is_repeated, self.now) {
+            let topic = will_topic.unwrap_or(will_parts::FIRST);
+            if is_changed || publication.number == will_parts::EMPTY {
+                self.features.count(Feature::ChangedWillPublished);
+            }
+            self.check_will_qos(to, publication, topic, qos);
+            let will = (publication, topic);
+            if let Err(what) = self.wills.delivered(to, will, qos, is_repeated, self.now) {
                 self.violation(publication.party, &format!("{publication}: {what}"));
             }
         } else {
             self.live(to, publication, qos, is_repeated);
         }
+    }
+
+    /// The watcher is granted every QoS, so that a will comes to it with its own (SN-054).
+    fn check_will_qos(&mut self, to: Party, will: Publication, topic: Topics, qos: u8) {
+        if self.wills.watcher != Some(to) || !self.book.is_sensor(will.party) {
+            return;
+        }
+        let first = self.book.kind(will.party).will.unwrap_or_default();
+        let (expected, _) = will_parts::manner(first, topic);
+        let what = format!("{will} came with QoS {qos} and has QoS {expected}");
+        self.check(will.party, qos == expected, &what);
     }
 
     fn live(&mut self, to: Party, publication: Publication, qos: u8, is_repeated: bool) {

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use fastrand::Rng;
+
 use super::super::book::{self, GROUPS};
 use super::super::kind::Wish;
 use super::super::net::LATE_MS_MAX;
@@ -38,16 +40,17 @@ impl Ears {
     }
 
     pub(super) fn missing(&self) -> Option<u8> {
-        self.place(false)
+        self.places(false).next()
     }
 
-    pub(super) fn any(&self) -> Option<u8> {
-        self.place(true)
+    /// One that has been granted.
+    pub(super) fn any(&self, rng: &mut Rng) -> Option<u8> {
+        let granted: Vec<u8> = self.places(true).collect();
+        rng.choice(granted)
     }
 
-    fn place(&self, granted: bool) -> Option<u8> {
-        let place = self.granted.iter().position(|it| *it == granted)?;
-        u8::try_from(place).ok()
+    fn places(&self, granted: bool) -> impl Iterator<Item = u8> {
+        (0..).zip(&self.granted).filter(move |(_, it)| **it == granted).map(|(place, _)| place)
     }
 
     pub(super) fn set_granted(&mut self, wish: u8, granted: bool) {

@@ -9,49 +9,34 @@
 
 mod ears;
 mod receive;
-
-use std::net::SocketAddr;
+mod search;
+mod will;
 
 use fastrand::Rng;
 
 use super::book::{self, Book, Publication, WILL_NUMBER};
 use super::kind::{Kind, TopicForm};
 use super::ledger::Ledger;
+use super::place::Place;
+use super::will_parts::{self, Change};
 use super::wire::{self, Octets, frame, sn};
 
+use will::WILL_MS;
+
 pub(crate) use ears::Ears;
+pub(crate) use search::asks_group;
 
 /// How late a sensor wakes up at most, where it is not told when.
 const NAP_MS: u64 = 10_000;
 
+/// By so much one that sleeps on says that it sleeps longer, in seconds.
+const MORE_S: u16 = 30;
+
+/// How often one pings that does not have to, its keep alive being 0.
+const IDLE_PING_MS: u64 = 100_000;
+
 /// More than a datagram takes that is not late.
 const GUARD_MS: u64 = 200;
-
-/// Where a sensor sends from: a host of its own, and a port. Neither is ever used by another.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
-    pub(crate) host: u8,
-    pub(crate) port: u16,
-}
-
-/// The first port.
-const PORT: u16 = 1_024;
-
-impl Place {
-    pub(crate) fn address(self, sensor: u32) -> SocketAddr {
-        let [_, high, middle, low] = sensor.to_be_bytes();
-        ([10 + self.host, high, middle, low], PORT + self.port).into()
-    }
-
-    /// Whose address it is; `None` if no sensor's.
-    pub(crate) fn of(address: SocketAddr) -> Option<(u32, Self)> {
-        let SocketAddr::V4(address) = address else { return None };
-        let [net, high, middle, low] = address.ip().octets();
-        let host = net.checked_sub(10)?;
-        let sensor = u32::from_be_bytes([0, high, middle, low]);
-        (host < 100).then(|| (sensor, Self { host, port: address.port() - PORT }))
-    }
-}
 
 /// Everything that a sensor can see and do.
 pub(crate) struct Cx<'a> {
@@ -82,6 +67,7 @@ pub(crate) enum Phase {
 /// What it waits for an answer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
+    Search,
     Connect,
     WillTopic,
     WillMessage,
@@ -90,9 +76,12 @@ pub(crate) enum Ask {
     Release,
     Subscribe(u8),
     Unsubscribe(u8),
+    ChangeWill(Change),
     Ping,
     Visit,
     Sleep,
+    /// It sleeps already, and goes on with it.
+    SleepOn,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,16 +120,25 @@ pub(crate) struct Sensor {
     publish_at: u64,
     awake_until: u64,
     spoke_at: u64,
-    handshakes: u32,
+    /// It has heard of its gateway, and not lost it since.
+    knows_gateway: bool,
+    /// Its session had a will when it was connected last, which a CONNECT may keep.
+    has_will: bool,
+    keeps_will: bool,
+    /// Messages that its will has had.
+    wills: u32,
+    /// When it changes its will.
+    will_at: u64,
     pub(crate) ears: Option<Box<Ears>>,
 }
 
 impl Sensor {
-    pub(crate) fn new(index: u32, kind: &Kind, begins_at: u64) -> Self {
+    pub(crate) fn new(index: u32, book: &Book, begins_at: u64) -> Self {
+        let kind = book.kind(index);
         let ears = (!kind.wishes.is_empty()).then(|| Box::new(Ears::new(kind.wishes.len())));
         Self {
             index,
-            place: Place::default(),
+            place: Place::first(index, book),
             phase: Phase::Off,
             request: None,
             due: begins_at,
@@ -153,7 +151,11 @@ impl Sensor {
             publish_at: begins_at,
             awake_until: 0,
             spoke_at: begins_at,
-            handshakes: 0,
+            knows_gateway: false,
+            has_will: false,
+            keeps_will: false,
+            wills: 0,
+            will_at: 0,
             ears,
         }
     }
@@ -170,13 +172,14 @@ impl Sensor {
         let kind = book.kind(self.index);
         match (self.phase, self.request) {
             (Phase::Dead, _) => self.reboot(cx),
+            (_, Some(request)) if request.ask == Ask::Search => self.search_again(request, cx),
             (_, Some(request)) if request.tries < kind.retries => {
                 self.request = Some(Request { tries: request.tries + 1, ..request });
                 self.send_request(cx);
             }
             (_, Some(request)) => self.give_up(request.ask, cx),
             (Phase::Off, None) if kind.is_unconnected() => self.publish_unconnected(cx, kind),
-            (Phase::Off, None) => self.connect(cx),
+            (Phase::Off, None) => self.begin_connection(cx),
             (Phase::Active, None) => self.next_job(cx),
             (Phase::Asleep | Phase::Visiting, None) => {
                 let has_news = self.next < kind.goal && self.publish_at <= cx.now;
@@ -184,8 +187,9 @@ impl Sensor {
                 if has_news || self.step != Step::Idle || is_incomplete {
                     self.connect(cx);
                 } else {
+                    let sleeps_on = kind.sleeps_on && cx.rng.u32(..4) == 0;
                     self.phase = Phase::Visiting;
-                    self.ask(Ask::Visit, cx);
+                    self.ask(if sleeps_on { Ask::SleepOn } else { Ask::Visit }, cx);
                 }
             }
         }
@@ -200,16 +204,21 @@ impl Sensor {
         match ask {
             Ask::Visit => self.fall_asleep(cx),
             // It sleeps whether the gateway knows or not (17.7).
-            Ask::Sleep => self.fall_asleep(cx),
-            Ask::Connect | Ask::WillTopic | Ask::WillMessage => self.stay_off(cx),
+            Ask::Sleep | Ask::SleepOn => self.fall_asleep(cx),
+            Ask::Search | Ask::Connect | Ask::WillTopic | Ask::WillMessage => {
+                self.knows_gateway = false;
+                self.stay_off(cx);
+            }
             Ask::Register
             | Ask::Publish
             | Ask::Release
             | Ask::Subscribe(_)
             | Ask::Unsubscribe(_)
+            | Ask::ChangeWill(_)
             | Ask::Ping => {
                 self.phase = Phase::Off;
-                self.connect(cx);
+                self.knows_gateway = false;
+                self.begin_connection(cx);
             }
         }
     }
@@ -226,10 +235,20 @@ impl Sensor {
         self.due = cx.now + cx.rng.u64(sleep_ms / 2..=sleep_ms);
     }
 
+    /// Connects, and looks for the gateway before if it has to.
+    fn begin_connection(&mut self, cx: &mut Cx<'_>) {
+        if cx.book.kind(self.index).searches && !self.knows_gateway {
+            self.ask(Ask::Search, cx);
+        } else {
+            self.connect(cx);
+        }
+    }
+
     fn connect(&mut self, cx: &mut Cx<'_>) {
         let kind = cx.book.kind(self.index);
         self.phase = Phase::Off;
-        self.handshakes += 1;
+        self.keeps_will = kind.keeps_will && !kind.clean && self.has_will && cx.rng.bool();
+        self.wills += u32::from(!self.keeps_will);
         self.topic_id = 0;
         if kind.clean {
             // From another port, so that nothing of the old session is taken for the new one's.
@@ -253,7 +272,9 @@ impl Sensor {
         let kind = cx.book.kind(self.index);
         let was_repeated = self.request.take().is_some_and(|request| request.tries > 0);
         self.phase = Phase::Active;
+        self.has_will = kind.will.is_some();
         self.awake_until = cx.now + kind.awake_ms;
+        self.will_at = cx.now + cx.rng.u64(..WILL_MS);
         if kind.clean && was_repeated {
             // Its last CONNECT may still be on its way, and would clean what follows.
             self.due = cx.now + GUARD_MS;
@@ -278,6 +299,8 @@ impl Sensor {
             self.ask(Ask::Publish, cx);
         } else if self.next < kind.goal && self.publish_at <= cx.now {
             self.begin_publication(cx, kind);
+        } else if kind.changes_will && self.will_at <= cx.now {
+            self.change_will(cx);
         } else if kind.sleeps() && self.awake_until <= cx.now {
             self.ask(Ask::Sleep, cx);
         } else if self.ping_at(kind) <= cx.now {
@@ -290,11 +313,18 @@ impl Sensor {
             if kind.sleeps() {
                 self.due = self.due.min(self.awake_until);
             }
+            if kind.changes_will {
+                self.due = self.due.min(self.will_at);
+            }
         }
     }
 
     fn ping_at(&self, kind: &Kind) -> u64 {
-        self.spoke_at + u64::from(kind.keep_alive_s) * 700
+        let pause_ms = match kind.keep_alive_s {
+            0 => IDLE_PING_MS,
+            seconds => u64::from(seconds) * 700,
+        };
+        self.spoke_at + pause_ms
     }
 
     fn begin_publication(&mut self, cx: &mut Cx<'_>, kind: &Kind) {
@@ -309,8 +339,11 @@ impl Sensor {
         } else {
             self.publish_id = self.next_id();
             self.step = Step::Publish;
-            match self.ears.as_ref().and_then(|ears| ears.any()).filter(|_| drops_wish) {
+            let ears = self.ears.as_ref().filter(|_| drops_wish);
+            let registers = kind.topic == TopicForm::Name && kind.registers_again;
+            match ears.and_then(|ears| ears.any(cx.rng)) {
                 Some(wish) => self.ask(Ask::Unsubscribe(wish), cx),
+                None if registers && cx.rng.u32(..3) == 0 => self.ask(Ask::Register, cx),
                 None => self.ask(Ask::Publish, cx),
             }
         }
@@ -347,12 +380,15 @@ impl Sensor {
         let msg_id = match ask {
             Ask::Register | Ask::Subscribe(_) | Ask::Unsubscribe(_) => self.next_id(),
             Ask::Publish | Ask::Release => self.publish_id,
-            Ask::Connect
+            Ask::Search
+            | Ask::Connect
             | Ask::WillTopic
             | Ask::WillMessage
+            | Ask::ChangeWill(_)
             | Ask::Ping
             | Ask::Visit
-            | Ask::Sleep => 0,
+            | Ask::Sleep
+            | Ask::SleepOn => 0,
         };
         self.request = Some(Request { ask, tries: 0, msg_id });
         self.send_request(cx);
@@ -361,6 +397,9 @@ impl Sensor {
     fn send_request(&mut self, cx: &mut Cx<'_>) {
         let Some(request) = self.request else { return };
         self.due = cx.now + cx.book.kind(self.index).retry_ms;
+        if request.ask == Ask::Search {
+            self.due = cx.now + search::pause_ms(request.tries, cx.rng);
+        }
         let octets = self.request_message(request, cx);
         self.was_sent |= request.ask == Ask::Publish;
         self.send(octets, cx);
@@ -376,21 +415,19 @@ impl Sensor {
         let id = client_id(self.index);
         let msg_id = request.msg_id.to_be_bytes();
         match request.ask {
+            Ask::Search => search::message(self.index),
             Ask::Connect => {
-                let will = if kind.will.is_some() { wire::WILL } else { 0 };
+                let has_will = kind.will.is_some() && !self.keeps_will;
+                let will = if has_will { wire::WILL } else { 0 };
                 let flags = will | if kind.clean { wire::CLEAN } else { 0 };
                 let keep_alive = kind.keep_alive_s.to_be_bytes();
                 frame(sn::CONNECT, &[&[flags, 1], &keep_alive, id.as_bytes()])
             }
-            Ask::WillTopic => {
-                let (qos, retain) = kind.will.unwrap_or_default();
-                let flags = qos << 5 | if retain { wire::RETAIN } else { 0 };
-                frame(sn::WILLTOPIC, &[&[flags], format!("w/{}", self.index).as_bytes()])
-            }
-            Ask::WillMessage => {
-                let number = WILL_NUMBER + self.handshakes;
-                let will = Publication { party: self.index, number };
-                frame(sn::WILLMSG, &[&cx.book.payload(will, 0)])
+            Ask::WillTopic => self.will_topic(sn::WILLTOPIC, will_parts::FIRST, kind),
+            Ask::WillMessage => self.will_message(sn::WILLMSG, WILL_NUMBER + self.wills, cx),
+            Ask::ChangeWill(Change::Topic(topic)) => self.will_topic(sn::WILLTOPICUPD, topic, kind),
+            Ask::ChangeWill(Change::Message(number)) => {
+                self.will_message(sn::WILLMSGUPD, number, cx)
             }
             Ask::Register => {
                 let mut topic = String::new();
@@ -412,6 +449,7 @@ impl Sensor {
             Ask::Ping => frame(sn::PINGREQ, &[]),
             Ask::Visit => frame(sn::PINGREQ, &[id.as_bytes()]),
             Ask::Sleep => frame(sn::DISCONNECT, &[&kind.sleep_s.to_be_bytes()]),
+            Ask::SleepOn => frame(sn::DISCONNECT, &[&(kind.sleep_s + MORE_S).to_be_bytes()]),
         }
     }
 
@@ -446,6 +484,8 @@ impl Sensor {
         let kind = cx.book.kind(self.index);
         self.phase = Phase::Off;
         self.request = None;
+        self.knows_gateway = false;
+        self.has_will = false;
         if kind.qos < 2 {
             // What keeps a session and has exchanges of QoS 2 must not begin its numbers anew.
             self.last_id = cx.rng.u16(..1_000);

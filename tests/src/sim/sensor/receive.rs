@@ -5,6 +5,7 @@ use super::ears::Novelty;
 use super::{Ask, Cx, Phase, Sensor, Step};
 use crate::sim::book;
 use crate::sim::ledger::Delivery;
+use crate::sim::will_parts::Change;
 
 impl Sensor {
     /// A datagram arrives; the radio is off while it sleeps.
@@ -22,6 +23,7 @@ impl Sensor {
         }
         match kind {
             sn::CONNACK | sn::WILLTOPICREQ | sn::WILLMSGREQ => self.shake_hands(kind, body, cx),
+            sn::GWINFO | sn::ADVERTISE => self.find_gateway(cx),
             sn::PINGREQ => self.send(frame(sn::PINGRESP, &[]), cx),
             sn::DISCONNECT => self.disconnected(cx),
             sn::PUBLISH if self.is_connected() => self.hear(body, cx),
@@ -45,7 +47,7 @@ impl Sensor {
     }
 
     fn shake_hands(&mut self, kind: u8, body: &[u8], cx: &mut Cx<'_>) {
-        let has_will = cx.book.kind(self.index).will.is_some();
+        let has_will = cx.book.kind(self.index).will.is_some() && !self.keeps_will;
         let last = if has_will { Ask::WillMessage } else { Ask::Connect };
         let is_shaking = [Ask::Connect, Ask::WillTopic, Ask::WillMessage].map(|ask| self.asks(ask));
         match (kind, body.first()) {
@@ -63,7 +65,7 @@ impl Sensor {
     }
 
     fn disconnected(&mut self, cx: &mut Cx<'_>) {
-        if self.asks(Ask::Sleep) {
+        if self.asks(Ask::Sleep) || self.asks(Ask::SleepOn) {
             self.fall_asleep(cx);
         } else if self.asks(Ask::WillTopic) || self.asks(Ask::WillMessage) {
             // The gateway knows nothing of its CONNECT any more.
@@ -76,6 +78,7 @@ impl Sensor {
             }
             self.phase = Phase::Off;
             self.request = None;
+            self.has_will = false;
             self.due = cx.now + cx.rng.u64(1..500);
         }
     }
@@ -112,6 +115,13 @@ impl Sensor {
             (sn::UNSUBACK, Ask::Unsubscribe(wish)) if u16_at(body, 0) == msg_id => {
                 if let Some(ears) = &mut self.ears {
                     ears.set_granted(wish, false);
+                }
+                self.go_on(cx);
+            }
+            (sn::WILLTOPICRESP, Ask::ChangeWill(Change::Topic(_)))
+            | (sn::WILLMSGRESP, Ask::ChangeWill(Change::Message(_))) => {
+                if body != [0] {
+                    cx.ledger.violation(self.index, "a change of the will was refused");
                 }
                 self.go_on(cx);
             }

@@ -1,6 +1,8 @@
 //! What the gateway hears of a sensor.
 
 use super::{CONNECTS_MAX, Connect, Cx, REQUESTS_MAX, Request, State, Watch};
+use crate::sim::features::Feature;
+use crate::sim::will_parts::{self, Change, DELETED};
 use crate::sim::wire::{self, SnPublish, sn, split, u16_at};
 
 impl Watch {
@@ -21,7 +23,7 @@ impl Watch {
             _ if self.is_unsure => self.hear_bound(kind, body, cx),
             _ => {}
         }
-        if !matches!(kind, sn::CONNECT | sn::WILLTOPIC | sn::WILLMSG) && self.place == cx.place {
+        if !matches!(kind, sn::CONNECT | sn::WILLTOPIC | sn::WILLMSG) && self.place.is(cx.place) {
             self.is_untouched = false;
         }
         if self.is_bound(cx.place) {
@@ -44,10 +46,10 @@ impl Watch {
         // A repetition with nothing in between changes nothing (D4).
         let is_answered = self.is_untouched
             && self.state == State::Active
-            && self.place == place
+            && self.place.is(place)
             && !Self::asks_for_will(flags);
         let connect = Connect { place, flags, keep_alive_s, is_answered };
-        self.connects.retain(|it| it.place != cx.place);
+        self.connects.retain(|it| !it.place.is(cx.place));
         if self.connects.len() >= CONNECTS_MAX {
             self.connects.remove(0);
         }
@@ -56,7 +58,7 @@ impl Watch {
 
     /// PINGREQ with the client id: a visit, also from another port of the same host.
     fn hear_visit(&mut self, cx: &Cx<'_>) {
-        let is_same_host = self.place.host == cx.place.host;
+        let is_same_host = self.place.has_host_of(cx.place);
         if matches!(self.state, State::Asleep | State::Awake) && is_same_host {
             self.set_state(State::Awake, cx);
             self.place = cx.place;
@@ -66,6 +68,9 @@ impl Watch {
     fn hear_publish(&mut self, body: &[u8], cx: &mut Cx<'_>) {
         let Some(publish) = SnPublish::read(body) else { return };
         let is_unconnected = publish.qos() == 3;
+        if is_unconnected && cx.place.via.is_some() {
+            cx.ledger.features.count(Feature::NodeUnconnected);
+        }
         if !is_unconnected && !self.is_bound(cx.place) && !self.is_unsure {
             return;
         }
@@ -87,7 +92,13 @@ impl Watch {
 
     fn hear_bound(&mut self, kind: u8, body: &[u8], cx: &mut Cx<'_>) {
         match kind {
-            sn::REGISTER => self.note_request(kind, 0, u16_at(body, 2), text(body, 4)),
+            sn::REGISTER => {
+                let name = text(body, 4);
+                if self.ids.iter().any(|it| it.is_told && it.name == name) {
+                    cx.ledger.features.count(Feature::RegisteredAgain);
+                }
+                self.note_request(kind, 0, u16_at(body, 2), name);
+            }
             sn::SUBSCRIBE | sn::UNSUBSCRIBE => {
                 let form = body[0] & 3;
                 let filter = match form {
@@ -125,10 +136,32 @@ impl Watch {
                 }
             }
             sn::PUBCOMP => self.end_exchange(u16_at(body, 0)),
+            sn::PINGREQ if self.state == State::Active => {
+                cx.ledger.features.count(Feature::KeptAlive);
+            }
             sn::PINGREQ if self.state == State::Asleep => self.set_state(State::Awake, cx),
             sn::DISCONNECT => self.hear_disconnect(body, cx),
+            sn::WILLTOPICUPD | sn::WILLMSGUPD => self.hear_will_change(kind, body, cx),
             _ => {}
         }
+    }
+
+    /// A half of the will is to be another one; it is when that is acknowledged (SN-054).
+    fn hear_will_change(&mut self, kind: u8, body: &[u8], cx: &mut Cx<'_>) {
+        let change = match (kind, body) {
+            (sn::WILLMSGUPD, _) => {
+                let Some(will) = cx.book.read(body) else { return };
+                Change::Message(will.number)
+            }
+            (_, []) => Change::Topic(DELETED),
+            (_, [_, topic @ ..]) => {
+                let topic = String::from_utf8_lossy(topic);
+                let Some(topic) = will_parts::topic_of(cx.sensor, &topic) else { return };
+                Change::Topic(topic)
+            }
+        };
+        let turn = cx.ledger.turn;
+        cx.ledger.wills.hear_change(cx.sensor, change, turn);
     }
 
     fn hear_puback(&mut self, body: &[u8], cx: &Cx<'_>) {
@@ -162,6 +195,9 @@ impl Watch {
                 }
             }
             seconds => {
+                if self.state == State::Asleep && self.sleep_s != seconds {
+                    cx.ledger.features.count(Feature::SleptOn);
+                }
                 self.set_state(State::Asleep, cx);
                 self.sleep_s = seconds;
             }

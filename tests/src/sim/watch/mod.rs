@@ -10,13 +10,16 @@ mod said;
 
 use super::book::{Book, Publication};
 use super::ledger::Ledger;
-use super::sensor::Place;
+use super::place::Place;
 
 /// Requests of a sensor that may still be answered.
 const REQUESTS_MAX: usize = 6;
 
 /// CONNECTs of a sensor that may still be answered.
 const CONNECTS_MAX: usize = 4;
+
+/// After so much silence one whose keep alive is 0 is lost.
+const IDLE_MS: u64 = 86_400_000;
 
 /// What the watch can see and do.
 pub(crate) struct Cx<'a> {
@@ -128,19 +131,44 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    const fn is_bound(&self, place: Place) -> bool {
-        !matches!(self.state, State::Unknown)
-            && self.place.host == place.host
-            && self.place.port == place.port
+    fn is_bound(&self, place: Place) -> bool {
+        self.state != State::Unknown && self.place.is(place)
+    }
+
+    /// Whether the sensor is connected and awake.
+    pub(crate) fn is_active(&self) -> bool {
+        self.state == State::Active
+    }
+
+    /// Whether it is so, and there.
+    pub(crate) fn is_active_at(&self, place: Place) -> bool {
+        self.is_active() && self.is_bound(place)
+    }
+
+    /// Another device with its client id has its session.
+    pub(crate) fn taken(&mut self, is_clean: bool) {
+        self.state = State::Unknown;
+        self.exchange = None;
+        self.is_untouched = false;
+        if is_clean || self.is_clean {
+            self.ids.clear();
+        }
     }
 
     /// How long the sensor may be silent: one and a half times what it said (SN-091, SN-104).
     const fn silence_ms(&self) -> u64 {
-        let seconds = match self.state {
-            State::Asleep | State::Awake => self.sleep_s,
-            State::Active | State::Unknown => self.keep_alive_s,
-        };
-        seconds as u64 * 1_500
+        match self.state {
+            State::Asleep | State::Awake => self.sleep_s as u64 * 1_500,
+            State::Active | State::Unknown => self.active_silence_ms(),
+        }
+    }
+
+    /// The same while it is active. Who wants not to be supervised is so after a day (17.13).
+    const fn active_silence_ms(&self) -> u64 {
+        match self.keep_alive_s {
+            0 => IDLE_MS,
+            seconds => seconds as u64 * 1_500,
+        }
     }
 
     fn set_state(&mut self, state: State, cx: &Cx<'_>) {
@@ -206,7 +234,7 @@ impl Watch {
         if !self.is_unsure && self.state != State::Unknown {
             return [self.silence_ms(); 2];
         }
-        let silences = [self.keep_alive_s, self.sleep_s].map(|seconds| u64::from(seconds) * 1_500);
+        let silences = [self.active_silence_ms(), u64::from(self.sleep_s) * 1_500];
         let least = silences.iter().copied().filter(|silence| *silence > 0).min();
         [least.unwrap_or(0), silences[0].max(silences[1])]
     }

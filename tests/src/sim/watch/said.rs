@@ -1,6 +1,8 @@
 //! What the gateway says to a sensor.
 
 use super::{Cx, Exchange, State, Watch, sum};
+use crate::sim::features::Feature;
+use crate::sim::will_parts::{Change, DELETED};
 use crate::sim::wire::{self, SnPublish, sn, split, u16_at};
 
 impl Watch {
@@ -13,6 +15,7 @@ impl Watch {
         self.check_state(kind, cx);
         match kind {
             sn::CONNACK if body == [0] => self.say_connected(cx),
+            sn::CONNACK if body == [1] => cx.ledger.features.count(Feature::Congested),
             sn::DISCONNECT if self.is_bound(cx.place) => self.say_disconnect(cx),
             sn::PINGRESP => self.say_pingresp(cx),
             sn::PUBLISH => self.say_publish(body, cx),
@@ -36,9 +39,17 @@ impl Watch {
             sn::UNSUBACK => {
                 let request = self.request(u16_at(body, 0), sn::UNSUBSCRIBE);
                 cx.check(request.is_some(), "UNSUBACK without UNSUBSCRIBE");
+                cx.ledger.features.count(match request {
+                    Some((0, _)) | None => Feature::UnsubscribedByName,
+                    Some((1, _)) => Feature::UnsubscribedById,
+                    Some(_) => Feature::UnsubscribedByShortName,
+                });
                 if let Some((_, filter)) = request.filter(|_| self.is_unsure) {
                     cx.ledger.unsubscribed(cx.sensor, &filter);
                 }
+            }
+            sn::WILLTOPICRESP | sn::WILLMSGRESP if body == [0] => {
+                Self::say_will_changed(kind == sn::WILLTOPICRESP, cx);
             }
             sn::PUBACK if body.last() == Some(&0) => self.say_accepted(u16_at(body, 2), 1, cx),
             sn::PUBREC => self.say_accepted(u16_at(body, 0), 2, cx),
@@ -77,7 +88,7 @@ impl Watch {
     }
 
     fn say_connected(&mut self, cx: &mut Cx<'_>) {
-        let connect = self.connects.iter_mut().find(|it| it.place == cx.place);
+        let connect = self.connects.iter_mut().find(|it| it.place.is(cx.place));
         cx.check(connect.is_some(), "CONNACK without CONNECT");
         let Some(connect) = connect else { return };
         if std::mem::replace(&mut connect.is_answered, true) {
@@ -106,6 +117,13 @@ impl Watch {
             Some(will) => {
                 let (turn, now) = (cx.ledger.turn, [self.spoke_at, cx.now]);
                 cx.ledger.wills.arm(will, turn, now, silence_ms);
+            }
+            None if !self.is_clean => {
+                // The will that it had holds again (SN-051).
+                let (turn, now) = (cx.ledger.turn, [self.spoke_at, cx.now]);
+                if cx.ledger.wills.arm_again(cx.sensor, turn, now, silence_ms) {
+                    cx.ledger.features.count(Feature::WillKept);
+                }
             }
             None => cx.ledger.wills.end(cx.sensor, cx.now),
         }
@@ -184,6 +202,11 @@ impl Watch {
             return;
         }
         cx.ledger.confirmed(cx.sensor, &filter);
+        cx.ledger.features.count(match form {
+            0 => Feature::SubscribedByName,
+            1 => Feature::SubscribedById,
+            _ => Feature::SubscribedByShortName,
+        });
         let id = u16_at(body, 1);
         let is_wild = filter.contains(['+', '#']);
         let expected = match form {
@@ -195,6 +218,18 @@ impl Watch {
         if form == 0 && id != 0 {
             self.note_id(id, &filter, cx);
         }
+    }
+
+    /// From here on the will is the one that was asked for (SN-054).
+    fn say_will_changed(is_topic: bool, cx: &mut Cx<'_>) {
+        let change = cx.ledger.wills.acknowledge_change(cx.sensor, is_topic);
+        let what = "a change of the will was acknowledged that was not asked for";
+        cx.check(change.is_some(), what);
+        cx.ledger.features.count(match change {
+            Some(Change::Topic(DELETED)) => Feature::WillDeleted,
+            Some(Change::Topic(_)) => Feature::WillTopicChanged,
+            Some(Change::Message(_)) | None => Feature::WillMessageChanged,
+        });
     }
 
     /// PUBACK or PUBREC: the gateway has the publication.

@@ -6,15 +6,28 @@
 //!            ▼
 //!         crash ─▶ down: nothing is heard ─▶ boot: restored, or a violation
 //! ```
+//!
+//! Where answers did not wait for the disk (`on_disk_full = "degrade"`), and it has not caught up,
+//! a crash leaves what was safe. That is looked at, and the world goes on with an empty disk.
 
 use fastrand::Rng;
+use mqtt_sn_gw::store::Health;
+use mqtt_sn_gw::store::testing::Death;
 
 use super::{Event, World};
-use crate::sim::disk::Death;
 use crate::sim::hub::{BootError, Out};
+use crate::sim::stream::Stream;
+use crate::sim::watch::Watch;
+
+/// Copies of a disk that are harmed when a process ends.
+const HARMS: u32 = 2;
 
 /// How soon somebody starts it again if the disk refused.
 const BOOT_AGAIN_MS: u64 = 1_000;
+
+/// By when a store has caught up with a disk that works, besides ten syncs: it is tried every
+/// second.
+const CATCH_UP_MS: u64 = 1_100;
 
 /// Where the machine is when it ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,8 +84,32 @@ impl World {
     pub(super) fn calm_down(&mut self) {
         self.doom = None;
         self.hub.disk.die_in(None);
-        self.hub.disk.set_failure(None);
+        self.mend_disk();
         self.reload_first();
+    }
+
+    /// The disk works again.
+    pub(super) fn mend_disk(&mut self) {
+        self.hub.disk.heal();
+        self.hub.hang(0);
+        self.disk_well_since = Some(self.now);
+    }
+
+    /// A disk that works again is caught up with in time, and what is told of it is so.
+    pub(super) fn look_at_store(&mut self) {
+        if let Err(what) = self.hub.check_store() {
+            self.ledger.violation(0, what);
+        }
+        self.ledger.stats.checks += 1;
+        let (Some(drive), Some(since)) = (self.setup.drive, self.disk_well_since) else { return };
+        let bound_ms = CATCH_UP_MS + 10 * (drive.sync_ms[1] + self.plan_turn_ms);
+        if self.now < since.max(self.booted_at) + bound_ms {
+            return;
+        }
+        let is_well = self.hub.store().is_none_or(|store| store.health() == Health::Ok);
+        self.ledger.check(0, is_well, "the disk works again, and the store does not");
+        let is_prompt = self.unsafe_for_ms() <= bound_ms;
+        self.ledger.check(0, is_prompt, "the disk works, and something waits for it for long");
     }
 
     /// One turn of the machine, of which it may not see the end.
@@ -145,7 +182,7 @@ impl World {
                     let length = self.rng.usize(..octets.len().max(1));
                     self.put_out(Out::Octets { conn, octets: octets[..length].into() });
                 }
-                Out::Datagram { .. } | Out::Closed { .. } => {}
+                Out::Datagram { .. } | Out::Groups { .. } | Out::Closed { .. } => {}
             }
         }
     }
@@ -157,6 +194,11 @@ impl World {
             Death::PowerLoss => self.faults.power_losses += 1,
         }
         self.note(format!("{doom:?}"));
+        self.harm();
+        if self.hub.is_exposed() {
+            self.lose_all(doom);
+            return;
+        }
         let safe_turn = self.hub.safe_turn();
         let safe_at = match self.turned_at.front() {
             Some((turn, at)) if *turn <= safe_turn => *at,
@@ -168,6 +210,50 @@ impl World {
             stream.ended(party, ledger);
         }
         self.fall(doom, safe_turn);
+    }
+
+    /// Looks at what a start would make of this disk, had it lied or been damaged.
+    fn harm(&mut self) {
+        for _ in 0..HARMS {
+            match self.hub.check_harm(self.clock()) {
+                Ok(Some((_, is_salvaged))) => {
+                    self.faults.harms += 1;
+                    self.faults.salvages += u64::from(is_salvaged);
+                }
+                Ok(None) => {}
+                Err(what) => self.ledger.violation(0, &what),
+            }
+            self.ledger.stats.checks += 1;
+        }
+    }
+
+    /// The machine ends, and what it had answered lately is gone. What was safe is not; it is
+    /// looked at, and then the disk replaced.
+    fn lose_all(&mut self, doom: Doom) {
+        self.faults.exposed += 1;
+        self.count_store();
+        self.before = self.done();
+        self.hub.end(doom.death);
+        if let Err(error) = self.hub.check_start(self.clock()) {
+            let what = format!("what was safe is lost with what was not: {error:?}");
+            self.ledger.violation(0, &what);
+        }
+        self.mend_disk();
+        self.hub.wipe();
+        self.hub.boot(self.clock()).expect("an empty disk that works");
+        self.note("back, with an empty disk".to_owned());
+        self.booted_at = self.now;
+        self.doom = None;
+        self.out.clear();
+        self.watches.iter_mut().for_each(Watch::restarted);
+        self.streams.iter_mut().for_each(Stream::restarted);
+        self.strangers.restarted();
+        self.ledger.lost_all();
+        let conns: Vec<_> = self.wires.keys().copied().collect();
+        for conn in conns {
+            self.lose_at_client(conn);
+        }
+        self.wires.clear();
     }
 
     /// What an end in order and any other have in common.
@@ -195,7 +281,7 @@ impl World {
     /// Adds what the store of this process has done.
     pub(super) fn count_store(&mut self) {
         if let Some(store) = self.hub.store() {
-            self.faults.syncs += store.syncs;
+            self.faults.syncs += store.syncs();
             self.faults.compactions += store.compactions;
         }
         self.faults.disk_refusals = self.hub.disk.refused();
@@ -255,8 +341,10 @@ impl World {
         }
         self.note("back".to_owned());
         self.reloads.machine_began();
+        self.booted_at = self.now;
         self.before = done;
         self.is_down = false;
+        self.discovery.begun(self.now);
         self.ledger.turn = self.hub.turn_number();
         self.ledger.resumed();
         let Self { watches, ledger, .. } = self;

@@ -5,7 +5,8 @@ use crate::sim::client::{self, Act, Client};
 use crate::sim::hostile;
 use crate::sim::hub::Conn;
 use crate::sim::net::Way;
-use crate::sim::sensor::{self, Phase, Place, Sensor};
+use crate::sim::place::Place;
+use crate::sim::sensor::{self, Phase, Sensor};
 use crate::sim::wire::{CLEAN, Octets, sn};
 
 /// Time after the last fault from which on every request is answered.
@@ -61,7 +62,7 @@ impl World {
     pub(super) fn tell_sensor(&mut self, index: u32, place: Place, octets: &[u8]) {
         let sensor = &self.sensors[index as usize];
         // Whoever had that address before has it no more.
-        if sensor.place != place || matches!(sensor.phase, Phase::Dead | Phase::Asleep) {
+        if !sensor.place.is(place) || matches!(sensor.phase, Phase::Dead | Phase::Asleep) {
             return;
         }
         self.trace(index, '<', octets);
@@ -111,7 +112,7 @@ impl World {
     }
 
     /// A connection, of a client or of a stranger.
-    fn open(&mut self, client: Option<u32>) {
+    pub(super) fn open(&mut self, client: Option<u32>) {
         self.last_conn += 1;
         let conn = self.last_conn;
         self.wires.insert(conn, Wire { client, latest: [self.now; 2] });
@@ -135,7 +136,7 @@ impl World {
     }
 
     /// A stream comes in pieces, which need not be packets [MQTT-7.1.1-1].
-    fn send_pieces(&mut self, conn: Conn, octets: &[u8]) {
+    pub(super) fn send_pieces(&mut self, conn: Conn, octets: &[u8]) {
         let mut rest = octets;
         while !rest.is_empty() {
             let splits = self.is_small && self.rng.u32(..8) == 0;
@@ -194,12 +195,14 @@ impl World {
             return;
         }
         self.faults.bad_datagrams += 1;
-        let octets = hostile::datagram(&mut self.rng, device);
-        let from = hostile::address(device, 1_024 + self.rng.u16(..2));
+        let nodes_max = self.setup.sn.nodes_per_forwarder;
+        let octets = hostile::datagram(&mut self.rng, device, nodes_max);
+        let from = hostile::address(device, self.rng.u16(..2));
         if self.is_down {
             return;
         }
-        self.strangers.heard(device, octets.len());
-        self.hub.datagram(self.clock(), from, &octets);
+        self.strangers.heard(device, &octets);
+        let is_group = self.rng.u32(..4) == 0;
+        self.hear_datagram(from, is_group, &octets);
     }
 }

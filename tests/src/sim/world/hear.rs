@@ -1,13 +1,19 @@
 //! The machine's door: what goes in and what comes out, past the watches.
 
+use std::net::SocketAddr;
+
 use super::{Event, World};
+use crate::sim::discovery::{self, Asker};
+use crate::sim::features::Feature;
 use crate::sim::hostile;
 use crate::sim::hub::{Conn, Out};
 use crate::sim::net::Way;
+use crate::sim::place::{self, Letter, Place};
 use crate::sim::plant::Up;
-use crate::sim::sensor::Place;
+use crate::sim::sensor::asks_group;
+use crate::sim::twin;
 use crate::sim::watch;
-use crate::sim::wire::first_packet;
+use crate::sim::wire::{first_packet, sn, split};
 
 /// The least time for which a client that is awake is waited for, and a bit less: a REGISTER that
 /// waits for the disk for longer comes with the next visit.
@@ -18,19 +24,50 @@ impl World {
         if self.is_down {
             return;
         }
+        self.note_owner(sensor, place);
         self.with_watch(sensor, place, |watch, cx| watch.heard(octets, cx));
         self.hub.broker.stats_mut().packets_received += 1;
-        match self.plant.up(sensor, octets) {
-            Up::Pass => self.hub.datagram(self.clock(), place.address(sensor), octets),
+        match self.plant.up(sensor, place, octets, &self.book) {
+            Up::Pass => self.submit(sensor, place, octets),
             Up::Instead { octets, answers } => {
                 if let Some(octets) = octets {
-                    self.hub.datagram(self.clock(), place.address(sensor), &octets);
+                    self.submit(sensor, place, &octets);
                 }
                 let to = place.address(sensor);
-                let outs = answers.into_iter().map(|octets| Out::Datagram { to, octets });
-                self.out.extend(outs);
+                let wrap = |octets| place.wrap(sensor, octets, 0, &self.book);
+                let answers = answers.into_iter().map(wrap);
+                self.out.extend(answers.map(|octets| Out::Datagram { to, octets }));
             }
+            Up::As { sensor, place } => self.submit(sensor, place, octets),
         }
+    }
+
+    /// The machine hears a message of a sensor, wrapped by its forwarder if it is behind one.
+    fn submit(&mut self, sensor: u32, place: Place, octets: &[u8]) {
+        let datagram = place.wrap(sensor, octets.into(), 0, &self.book);
+        let is_node = place.via.is_some();
+        if is_node {
+            self.ledger.features.count(Feature::NodeHeard);
+        }
+        let is_search = matches!(split(octets), Some((sn::SEARCHGW, _)));
+        let is_group = is_search && !is_node && asks_group(sensor);
+        self.hear_datagram(place.address(sensor), is_group, &datagram);
+    }
+
+    /// The machine hears a datagram, through the group or not.
+    pub(super) fn hear_datagram(&mut self, from: SocketAddr, is_group: bool, octets: &[u8]) {
+        let (node, message) = match place::open_from(octets) {
+            Some(letter) => (letter.node.to_vec(), letter.message),
+            None => (Vec::new(), octets),
+        };
+        // Only its forwarder can pass an answer on to a node.
+        let is_group = is_group && node.is_empty();
+        let is_trusted = node.is_empty() || hostile::may_forward(from) || place::is_forwarder(from);
+        if is_trusted {
+            self.discovery.heard(self.now, Asker { from, node, is_group }, message);
+        }
+        let group = is_group.then(discovery::group);
+        self.hub.datagram(self.clock(), from, group, octets);
     }
 
     fn with_watch(
@@ -68,10 +105,12 @@ impl World {
     }
 
     fn stream_ended(&mut self, conn: Conn) {
-        let Self { wires, streams, ledger, book, conns, .. } = self;
+        let Self { wires, streams, ledger, book, .. } = self;
         let Some(index) = wires.get(&conn).and_then(|wire| wire.client) else { return };
-        // Another connection of the client may have the session already.
-        if conns[index as usize].is_none_or(|current| current == conn) {
+        // Another connection of the client may have the session already, also one that the client
+        // has given up and the machine has not.
+        let mut later = wires.range(conn + 1..);
+        if !later.any(|(_, wire)| wire.client == Some(index)) {
             streams[index as usize].ended(book.sensors + index, ledger);
         }
     }
@@ -94,13 +133,70 @@ impl World {
         }
     }
 
+    /// A message leaves for a sensor; a forwarder unwraps it.
+    fn tell(&mut self, sensor: u32, place: Place, letter: Letter<'_>) {
+        let Letter { radius, node, message } = letter;
+        self.note_question(sensor, message);
+        if let Some((sn::GWINFO, _)) = split(message) {
+            let to = place.address(sensor);
+            let is_right = self.discovery.told(self.now, to, node, radius, message);
+            let is_node = place.via.is_some();
+            let feature = if is_node { Feature::NodeAnswered } else { Feature::AskerAnswered };
+            self.check_discovery(is_right, feature);
+        } else {
+            self.ledger.check(sensor, radius == 0, "a forwarder is asked to broadcast");
+        }
+        self.with_watch(sensor, place, |watch, cx| watch.said(message, cx));
+        self.launch(sensor, place, Way::Down, message.into());
+    }
+
+    fn check_discovery(&mut self, is_right: Result<(), &'static str>, feature: Feature) {
+        self.ledger.features.count(feature);
+        self.ledger.check(0, is_right.is_ok(), is_right.err().unwrap_or_default());
+    }
+
+    /// Something leaves for all who can hear it and want to.
+    fn broadcast(&mut self, octets: &[u8]) {
+        for index in 0..self.sensors.len() {
+            let sensor = &self.sensors[index];
+            let place = sensor.place;
+            if place.via.is_none() && sensor.is_searching() {
+                self.launch(sensor.index, place, Way::Down, octets.into());
+            }
+        }
+    }
+
     pub(super) fn put_out(&mut self, out: Out) {
         match out {
+            Out::Groups { octets } => {
+                let is_right = self.discovery.advertised(self.now, &octets);
+                self.check_discovery(is_right, Feature::Advertised);
+                self.broadcast(&octets);
+            }
+            Out::Datagram { to, octets } if to == discovery::group() => {
+                let is_right = self.discovery.told(self.now, to, &[], 0, &octets);
+                self.check_discovery(is_right, Feature::GroupAnswered);
+                self.broadcast(&octets);
+            }
             Out::Datagram { to, octets } => {
-                if let Some((sensor, place)) = Place::of(to).filter(|it| it.0 < self.book.sensors) {
-                    self.with_watch(sensor, place, |watch, cx| watch.said(&octets, cx));
-                    self.launch(sensor, place, Way::Down, octets);
+                let read = Place::read(to, &octets, &self.book);
+                if let Ok(Some((sensor, place, letter))) = read {
+                    self.tell(sensor, place, letter);
+                } else if let Some((sensor, message)) = twin::read(to, &octets) {
+                    self.tell_twin(sensor, message);
+                } else if let Err(what) = read {
+                    self.ledger.violation(0, what);
                 } else if let Some(device) = hostile::of(to) {
+                    let letter = place::open(&octets);
+                    let node = letter.map_or(&[][..], |letter| letter.node);
+                    let radius = letter.map_or(0, |letter| letter.radius);
+                    let message = letter.map_or(&octets[..], |letter| letter.message);
+                    if let Some((sn::GWINFO, _)) = split(message) {
+                        let is_right = self.discovery.told(self.now, to, node, radius, message);
+                        self.check_discovery(is_right, Feature::StrangerAnswered);
+                    } else {
+                        self.ledger.check(0, radius == 0, "a forwarder is asked to broadcast");
+                    }
                     if let Err(what) = self.strangers.told(device, self.now, &octets) {
                         self.ledger.violation(0, what);
                     }
@@ -111,6 +207,7 @@ impl World {
             }
             Out::Octets { conn, octets } => {
                 self.note_said(conn, &octets);
+                self.tell_twin_stream(conn, &octets);
                 let at = self.arrival(conn, 1, 0);
                 self.heap.plan(at, Event::FromHub { conn, octets });
             }

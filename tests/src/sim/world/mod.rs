@@ -16,6 +16,7 @@ mod end;
 mod hear;
 mod reload;
 mod troubles;
+mod twins;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -24,15 +25,18 @@ use fastrand::Rng;
 
 use super::book::{Book, Party};
 use super::client::Client;
+use super::discovery::Discovery;
 use super::heap::Heap;
 use super::hub::{Conn, Hub, Out, Setup};
 use super::ledger::Ledger;
 use super::net::Net;
+use super::place::{Place, Via};
 use super::plant::Plant;
 use super::profile::Plan;
-use super::sensor::{Place, Sensor};
+use super::sensor::Sensor;
 use super::strangers::Strangers;
 use super::stream::Stream;
+use super::twin::Twin;
 use super::watch::Watch;
 use super::wire::Octets;
 use super::{Options, report::Report};
@@ -84,6 +88,7 @@ pub(crate) enum Event {
     ClientLost(Conn),
     Read(Conn),
     Stranger(u32),
+    TwinLeaves(u32),
     Trouble(Trouble),
     /// Machine and disk fail no more until the end.
     Calm,
@@ -119,6 +124,10 @@ pub(crate) struct Faults {
     pub(crate) syncs: u64,
     pub(crate) compactions: u64,
     pub(crate) reloads: u64,
+    /// Crashes that undid what was answered, copies of disks that were harmed, those salvaged.
+    pub(crate) exposed: u64,
+    pub(crate) harms: u64,
+    pub(crate) salvages: u64,
     pub(crate) clock_jumps: u64,
     pub(crate) bad_datagrams: u64,
     pub(crate) bad_streams: u64,
@@ -154,6 +163,12 @@ pub(crate) struct World {
     wires: BTreeMap<Conn, Wire>,
     last_conn: Conn,
     strangers: Strangers,
+    discovery: Discovery,
+    twins: BTreeMap<u32, Twin>,
+    /// Those of them that speak MQTT, by their connections.
+    twin_conns: BTreeMap<Conn, u32>,
+    /// Where the forwarders are.
+    forwarders: Vec<Via>,
     ledger: Ledger,
     plant: Plant,
     rng: Rng,
@@ -165,6 +180,9 @@ pub(crate) struct World {
     /// How the machine is about to end.
     doom: Option<Doom>,
     is_down: bool,
+    /// Nothing is wrong with the disk since then.
+    disk_well_since: Option<u64>,
+    booted_at: u64,
     /// What the machine and its disk went through last.
     history: VecDeque<(u64, String)>,
     /// When the turns were that are not known to be safe, and the last one that is.
@@ -187,7 +205,9 @@ impl World {
         let Plan { book, roles, setup, calm_at, .. } = &plan;
         let is_small = book.sensors <= SMALL;
         let now = Now { mono: Instant(0), unix: UnixMillis(plan.wall_begin_ms) };
-        let hub = Hub::new(setup.clone(), now, rng.fork(), plant.fault());
+        let mut hub_setup = setup.clone();
+        plant.misconfigure(&mut hub_setup.sn);
+        let hub = Hub::new(hub_setup, now, rng.fork(), plant.fault());
         let net = Net::new(plan.weather.clone(), *calm_at, book.sensors, rng.fork());
         let mut ledger = Ledger::new(book.clone(), !is_small);
         ledger.allows_foreign = plan.strangers > 0;
@@ -209,6 +229,13 @@ impl World {
             wires: BTreeMap::new(),
             last_conn: 0,
             strangers: Strangers::new(&setup.sn),
+            discovery: Discovery::new(&setup.sn, plan.turn_ms),
+            twins: BTreeMap::new(),
+            twin_conns: BTreeMap::new(),
+            forwarders: (0..book.forwarders)
+                .filter_map(|sensor| book.nearest(sensor))
+                .map(|forwarder| Via { forwarder, host: 0, door: 0 })
+                .collect(),
             ledger,
             plant,
             plan_turn_ms: plan.turn_ms,
@@ -218,6 +245,8 @@ impl World {
             faults: Faults::default(),
             doom: None,
             is_down: false,
+            disk_well_since: Some(0),
+            booted_at: 0,
             history: VecDeque::new(),
             turned_at: VecDeque::new(),
             before: Done::default(),
@@ -242,7 +271,7 @@ impl World {
     fn populate(&mut self, plan: &Plan) {
         for index in 0..self.book.sensors {
             let begins_at = self.rng.u64(50..50 + plan.begin_ms);
-            let sensor = Sensor::new(index, self.book.kind(index), begins_at);
+            let sensor = Sensor::new(index, &self.book, begins_at);
             self.sensors.push(sensor);
             self.heap.plan(begins_at, Event::Sensor(index));
         }
@@ -324,11 +353,12 @@ impl World {
             Event::ClientLost(conn) => self.lose_at_client(conn),
             Event::Read(conn) => self.hub.set_read(conn, true),
             Event::Stranger(device) => self.wake_stranger(device),
+            Event::TwinLeaves(sensor) => self.leave_as_twin(sensor),
             Event::Trouble(trouble) => self.trouble(trouble),
             Event::Calm => self.calm_down(),
             Event::DiskWorks => {
                 self.note("the disk works".to_owned());
-                self.hub.disk.set_failure(None);
+                self.mend_disk();
             }
             Event::Boot => self.boot(),
         }

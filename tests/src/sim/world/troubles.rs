@@ -1,13 +1,19 @@
 //! What goes wrong in a world besides its radio.
 
+use std::io;
+
+use fastrand::Rng;
+use mqtt_sn_gw::store::testing::{Death, Failure};
+
 use super::crash::Doom;
 use super::{Event, World};
 use crate::sim::client::Client;
-use crate::sim::disk::{Death, Failure};
+use crate::sim::features::Feature;
 use crate::sim::net::Way;
 use crate::sim::profile::Rates;
 use crate::sim::sensor::{Phase, Sensor};
 use crate::sim::stream::Stream;
+use crate::sim::twin;
 use crate::sim::watch::Watch;
 
 /// Something that goes wrong.
@@ -15,6 +21,10 @@ use crate::sim::watch::Watch;
 pub(crate) enum Trouble {
     /// A NAT gives a sensor another port, or another host.
     Rebind { sensor: u32, is_move: bool },
+    /// A forwarder has another port, or another host.
+    MoveForwarder { forwarder: u8, is_move: bool },
+    /// Another device connects with the id of a sensor.
+    Twin { sensor: u32, way: twin::Way, for_ms: u64 },
     /// No power, and a reboot after it.
     PowerCut { sensor: u32, for_ms: u64 },
     /// Nothing passes one way.
@@ -35,8 +45,33 @@ pub(crate) enum Trouble {
     Crash(Doom),
     /// The machine is asked to end, and begins again.
     Stop { down_ms: u64 },
-    /// The disk refuses.
-    Disk { failure: Failure, for_ms: u64 },
+    /// The disk does not do what it should.
+    Disk { trouble: DiskTrouble, for_ms: u64 },
+}
+
+/// What is wrong with a disk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum DiskTrouble {
+    /// Operations fail.
+    Fails(Failure),
+    /// So many octets fit on it besides what is there.
+    Fills { room: usize },
+    /// No sync comes to its end.
+    Hangs,
+}
+
+impl DiskTrouble {
+    fn draw(rng: &mut Rng) -> Self {
+        let share = if rng.bool() { 1.0 } else { rng.f64() };
+        let fails = |kind, share| Self::Fails(Failure { kind, share });
+        match rng.u32(..7) {
+            0 => fails(io::ErrorKind::StorageFull, share),
+            1 | 2 => fails(io::ErrorKind::Other, share),
+            3 => fails(io::ErrorKind::ReadOnlyFilesystem, 1.0),
+            4 | 5 => Self::Fills { room: rng.usize(..3_000) },
+            _ => Self::Hangs,
+        }
+    }
 }
 
 impl World {
@@ -57,6 +92,8 @@ impl World {
             (rates.crashes, 9),
             (rates.stops, 10),
             (rates.disk_failures, 11),
+            (each(rates.twins), 13),
+            (rates.forwarder_moves * f64::from(self.book.forwarders), 12),
         ];
         for (expected, kind) in plans {
             let whole = expected.floor();
@@ -92,22 +129,22 @@ impl World {
             8 => Trouble::Storm { for_ms: for_ms / 4 },
             9 => Trouble::Crash(Doom::draw(rng)),
             10 => Trouble::Stop { down_ms: rng.u64(0..5_000) },
-            _ => {
-                let share = if rng.bool() { 1.0 } else { rng.f64() };
-                let failure = Failure { is_full: rng.bool(), share };
-                Trouble::Disk { failure, for_ms: rng.u64(50..20_000) }
+            12 => {
+                let forwarder = rng.u32(..self.book.forwarders.max(1));
+                let forwarder = u8::try_from(forwarder).unwrap_or_default();
+                Trouble::MoveForwarder { forwarder, is_move: rng.bool() }
             }
+            13 => Trouble::Twin { sensor, way: twin::Way::draw(rng), for_ms: for_ms / 3 },
+            _ => Trouble::Disk { trouble: DiskTrouble::draw(rng), for_ms: rng.u64(50..20_000) },
         }
     }
 
     pub(super) fn trouble(&mut self, trouble: Trouble) {
         match trouble {
-            Trouble::Rebind { sensor, is_move } => {
-                let place = &mut self.sensors[sensor as usize].place;
-                place.port += 1;
-                place.host = (place.host + u8::from(is_move)) % 100;
-                let count = if is_move { &mut self.faults.moves } else { &mut self.faults.rebinds };
-                *count += 1;
+            Trouble::Rebind { sensor, is_move } => self.rebind(sensor, is_move),
+            Trouble::Twin { sensor, way, for_ms } => self.send_twin(sensor, way, for_ms),
+            Trouble::MoveForwarder { forwarder, is_move } => {
+                self.move_forwarder(forwarder, is_move);
             }
             Trouble::PowerCut { sensor, for_ms } => self.cut_power(sensor, for_ms),
             Trouble::RadioCut { sensor, way, for_ms } => {
@@ -135,13 +172,47 @@ impl World {
             }
             Trouble::Crash(doom) => self.foredoom(doom),
             Trouble::Stop { down_ms } => self.stop(down_ms),
-            Trouble::Disk { failure, for_ms } => {
+            Trouble::Disk { trouble, for_ms } => {
                 self.faults.disk_failures += 1;
-                self.note(format!("{failure:?}"));
-                self.hub.disk.set_failure(Some(failure));
+                self.note(format!("{trouble:?} for {for_ms} ms"));
+                self.disk_well_since = None;
+                match trouble {
+                    DiskTrouble::Fails(failure) => self.hub.disk.set_failure(Some(failure)),
+                    DiskTrouble::Fills { room } => self.hub.disk.set_room(Some(room)),
+                    DiskTrouble::Hangs => self.hub.hang(self.now + for_ms),
+                }
                 self.heap.plan(self.now + for_ms, Event::DiskWorks);
             }
         }
+    }
+
+    /// A sensor has another port or node id, or another host. Where there are forwarders one that
+    /// moves goes behind the nearest one, or comes out from behind it.
+    fn rebind(&mut self, sensor: u32, is_move: bool) {
+        let nearest = self.book.nearest(sensor).map(|it| self.forwarders[usize::from(it)]);
+        let place = &mut self.sensors[sensor as usize].place;
+        place.port += 1;
+        if !is_move {
+            self.faults.rebinds += 1;
+            return;
+        }
+        self.faults.moves += 1;
+        if nearest.is_some() {
+            self.ledger.features.count(Feature::Roamed);
+        }
+        place.via = if place.via.is_some() { None } else { nearest };
+        place.host = (place.host + 1) % 100;
+    }
+
+    /// A forwarder, and with it all its nodes, has another port or another host.
+    fn move_forwarder(&mut self, forwarder: u8, is_move: bool) {
+        let Some(at) = self.forwarders.get_mut(usize::from(forwarder)) else { return };
+        at.door += 1;
+        at.host += u8::from(is_move);
+        let at = *at;
+        self.ledger.features.count(Feature::ForwarderMoved);
+        let nodes = self.sensors.iter_mut().filter_map(|sensor| sensor.place.via.as_mut());
+        nodes.filter(|via| via.forwarder == forwarder).for_each(|via| *via = at);
     }
 
     fn cut_power(&mut self, sensor: u32, for_ms: u64) {
@@ -176,6 +247,7 @@ impl World {
         self.watches.iter_mut().for_each(Watch::restarted);
         self.streams.iter_mut().for_each(Stream::restarted);
         self.strangers.restarted();
+        self.discovery.begun(self.now);
         self.ledger.restarted();
         let conns: Vec<_> = self.wires.keys().copied().collect();
         for conn in conns {
