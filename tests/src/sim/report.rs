@@ -86,10 +86,10 @@ impl Report {
         sum.disk_refusals += more.disk_refusals;
         sum.syncs += more.syncs;
         sum.compactions += more.compactions;
+        sum.reloads += more.reloads;
         sum.exposed += more.exposed;
         sum.harms += more.harms;
         sum.salvages += more.salvages;
-        sum.reloads += more.reloads;
         sum.clock_jumps += more.clock_jumps;
         sum.bad_datagrams += more.bad_datagrams;
         sum.bad_streams += more.bad_streams;

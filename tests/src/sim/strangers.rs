@@ -52,17 +52,17 @@ impl Strangers {
         }
     }
 
-    pub(crate) fn heard(&mut self, device: u32, octets: &[u8]) {
-        let node = place::open_from(octets).map_or_else(Vec::new, |it| it.node.to_vec());
-        self.accounts.entry((device, node)).or_default().bytes_in += octets.len();
-    }
-
     /// Other settings: for what is counted across the change the looser ones hold.
     pub(crate) fn reloaded(&mut self, settings: &sn::Settings) {
         let Self { per_source, window_ms, per_s, .. } = Self::new(settings);
         self.per_source = self.per_source.max(per_source);
         self.window_ms = self.window_ms.min(window_ms);
         self.per_s = self.per_s.max(per_s);
+    }
+
+    pub(crate) fn heard(&mut self, device: u32, octets: &[u8]) {
+        let node = place::open_from(octets).map_or_else(Vec::new, |it| it.node.to_vec());
+        self.accounts.entry((device, node)).or_default().bytes_in += octets.len();
     }
 
     /// Crowds that have as many nodes as they may.

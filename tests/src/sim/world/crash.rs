@@ -340,8 +340,8 @@ impl World {
             }
         }
         self.note("back".to_owned());
-        self.booted_at = self.now;
         self.reloads.machine_began();
+        self.booted_at = self.now;
         self.before = done;
         self.is_down = false;
         self.discovery.begun(self.now);

@@ -123,11 +123,11 @@ pub(crate) struct Faults {
     pub(crate) disk_refusals: u64,
     pub(crate) syncs: u64,
     pub(crate) compactions: u64,
+    pub(crate) reloads: u64,
     /// Crashes that undid what was answered, copies of disks that were harmed, those salvaged.
     pub(crate) exposed: u64,
     pub(crate) harms: u64,
     pub(crate) salvages: u64,
-    pub(crate) reloads: u64,
     pub(crate) clock_jumps: u64,
     pub(crate) bad_datagrams: u64,
     pub(crate) bad_streams: u64,

@@ -118,7 +118,9 @@ impl World {
         let visit_ms = u64::try_from(visit.as_millis()).unwrap_or(u64::MAX);
         self.visit_ms = self.visit_ms.max(visit_ms);
         let now = self.clock();
-        let is_taken = self.hub.reload(now, setup.clone());
+        let mut hub_setup = setup.clone();
+        self.plant.misconfigure(&mut hub_setup.sn);
+        let is_taken = self.hub.reload(now, hub_setup);
         self.ledger.check(0, is_taken, "the predefined topics are not taken");
         self.setup = setup;
         if self.is_down {
@@ -170,14 +172,12 @@ fn varied_sn(first: sn::Settings, queue: QueueLimits, rng: &mut Rng) -> sn::Sett
     sn::Settings {
         retry: Retry { after: millis(rng.u64(2_000..=10_000)), times: rng.u8(3..=5) },
         awake_retry: Retry { after: millis(rng.u64(1_000..=4_000)), times: rng.u8(2..=4) },
-        advertise_s: [0, 5, 60][rng.usize(..3)],
         handshake_timeout: millis(rng.u64(30_000..=60_000)),
         // Not at once: strangers know names and would be let in.
         takeover_probe: millis(rng.u64(1_500..=3_000)),
         congestion_pause: millis(rng.u64(1_000..=10_000)),
         unknown_answers_per_s: rng.u32(500..=1_000),
         unknown_answers_per_source: rng.u32(2..=4),
-        searchgw_per_s: rng.u32(0..=20),
         topic_ids_max: rng.u16(500..=1_024),
         queue,
         ..first
