@@ -248,4 +248,17 @@ mod tests {
         assert!((held..=2 * held).contains(&outbox.memory()), "{}", outbox.memory());
         assert_eq!(outbox.dropped(), 0);
     }
+
+    /// What it takes to know where a datagram goes counts, too.
+    #[test]
+    fn an_outbox_is_full_with_all_that_it_holds() {
+        let datagram = 2 + size_of::<Entry>();
+        for (room, expect) in [(datagram - 1, 0), (datagram, 1), (2 * datagram, 2)] {
+            let mut outbox = Outbox::with_room(room);
+            for _ in 0..4 {
+                outbox.push(path(), b"", 0, &Pingreq { client_id: b"" }.into());
+            }
+            assert_eq!((outbox.entries.len(), outbox.dropped()), (expect, 4 - expect as u64));
+        }
+    }
 }

@@ -278,12 +278,15 @@ mod tests {
 
     #[test]
     fn names_of_a_client_take_only_so_much_memory() {
-        let (mut names, mut registry) = (Names::new(1), Registry::default());
-        let assigned = (0..100).take_while(|n| {
-            let text = format!("{n:01000}");
-            registry.assign(name(&text), &mut names, 100, Standing::Unknown, |_| false).is_ok()
-        });
-        assert_eq!(assigned.count(), 25);
+        // 256 octets for each id that it may have; the second length uses them up exactly.
+        for (len, expect) in [(1_000, 25), (1_024, 25), (1_025, 24)] {
+            let (mut names, mut registry) = (Names::new(1), Registry::default());
+            let assigned = (0..100).take_while(|n| {
+                let text = format!("{n:0len$}");
+                registry.assign(name(&text), &mut names, 100, Standing::Unknown, |_| false).is_ok()
+            });
+            assert_eq!(assigned.count(), expect, "names of {len} octets");
+        }
     }
 
     #[test]
@@ -332,5 +335,18 @@ mod tests {
         assert_eq!(doubled.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [3]);
         assert_eq!((registry.name_bytes, registry.len()), (5, 2));
         assert_eq!(registry.find(name("four"), &names), Some((2, Standing::Unknown)));
+    }
+
+    #[test]
+    fn the_last_id_is_not_given_out_if_it_is_predefined() {
+        for (is_predefined, expect) in [(false, Ok(LAST)), (true, Err(Exhausted))] {
+            let (mut names, mut registry) = (Names::new(1), Registry::default());
+            let kept = names.keep(name("a"));
+            registry.restore(LAST - 1, kept, name("a"), Standing::Unknown);
+            registry.finish_restore(&names);
+            let assigned =
+                registry.assign(name("b"), &mut names, 9, Standing::Unknown, |_| is_predefined);
+            assert_eq!(assigned, expect);
+        }
     }
 }

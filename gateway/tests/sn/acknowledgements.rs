@@ -460,3 +460,37 @@ fn a_regack_to_something_else_changes_nothing() {
     farm.publish("b/y", "2", Q1);
     farm.play(A, "< 08 0C 20 00 02 {n} '2'");
 }
+
+/// The client has forgotten the topic id, and then answers the first copy after all.
+#[test]
+fn a_late_puback_ends_a_message_whose_topic_is_being_registered_again() {
+    let mut farm = active();
+    farm.publish("a/x", "1", Q1);
+    farm.play(
+        A,
+        "< 08 0C 20 00 01 {m} '1'
+         > 07 0D 00 01 {m} 02
+         < 09 0A 00 01 {r} 'a/x'
+         > 07 0D 00 01 {m} 00
+         > 07 0B 00 01 {r} 00",
+    );
+    farm.pass(60_000);
+    farm.expect_silence(A);
+    assert_eq!((farm.broker.usage().messages, farm.broker.stats().dropped()), (0, 0));
+}
+
+/// What was spent on the message is not missing for the name.
+#[test]
+fn a_register_has_all_its_repetitions_however_often_its_message_was_repeated() {
+    let mut farm = active();
+    farm.publish("a/x", "1", Q1);
+    farm.pass(34_000);
+    let copies = farm.received(A);
+    assert_eq!(copies.len(), 4, "{copies:?}");
+    let id = copies[0].split(' ').skip(5).take(2).collect::<Vec<_>>().join(" ");
+    farm.say(A, &format!("07 0D 00 01 {id} 02"));
+    farm.pass(60_000);
+    let registers = farm.received(A);
+    assert_eq!(registers.len(), 5, "{registers:?}");
+    assert!(registers.iter().all(|register| register.starts_with("09 0A 00 01")));
+}

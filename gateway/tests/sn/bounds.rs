@@ -1,8 +1,9 @@
 //! What anybody can begin is bounded, and who comes after the bound is told so.
 
+use broker_core::limits::Limits;
 use mqtt_sn_gw::sn::Settings;
 
-use crate::farm::{A, F, Farm, settings};
+use crate::farm::{A, F, Farm, Q1, settings};
 
 fn address(n: usize) -> String {
     format!("192.0.2.1:{}", 2_000 + n)
@@ -120,4 +121,21 @@ fn everything_that_is_kept_counts_as_memory() {
         assert!(farm.received(&address(n))[0].starts_with("07 0B"), "{n}");
     }
     grows(&farm, 50 * 200, "fifty names");
+    let name = "d".repeat(238);
+    for n in 150..200 {
+        farm.play(&address(n), &format!("> F6 04 04 01 00 3C '{}{name}'\n< 03 05 00", n - 100));
+    }
+    grows(&farm, 50 * (400 + 2 * 240), "fifty clients with long names");
+}
+
+/// Messages are not sent under an id by which the client has not subscribed.
+#[test]
+fn a_predefined_id_whose_subscription_is_refused_is_not_used() {
+    let limits = Limits { filters_per_session_max: 1, ..Limits::default() };
+    let mut farm = Farm::with_limits(settings(), limits);
+    farm.play(A, "> 0A 04 04 01 00 3C 'dev1'\n< 03 05 00");
+    farm.play(A, "> 08 12 20 00 0A 'a/#'\n< 08 13 20 00 00 00 0A 00");
+    farm.play(A, "> 07 12 21 00 0B 00 05\n< 08 13 00 00 00 00 0B 01");
+    farm.publish("a/predefined", "1", Q1);
+    farm.play(A, "< 12 0A 00 01 ?? ?? 'a/predefined'");
 }

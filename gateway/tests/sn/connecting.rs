@@ -510,3 +510,14 @@ fn nothing_is_kept_for_a_clean_session_however_it_ends() {
         assert_eq!((usage.active, usage.gone), (0, 0), "after {end}");
     }
 }
+
+/// One device after another behind one address, with an id and without.
+#[test]
+fn a_client_with_an_id_is_not_the_one_without_that_was_there_before() {
+    let mut farm = Farm::new();
+    farm.play(A, "> 06 04 04 01 00 3C\n< 03 05 00");
+    farm.play(A, "> 0A 04 00 01 00 3C 'dev1'\n< 03 05 00\n> 06 16 'dev1'\n< 02 17");
+    assert_eq!(farm.gateway.usage().active, 2, "the first one will fall silent");
+    farm.play(A, "> 06 04 04 01 00 3C\n< 03 05 00");
+    assert_eq!(farm.gateway.usage().active, 3);
+}

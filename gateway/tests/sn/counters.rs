@@ -68,6 +68,10 @@ fn a_connect_that_comes_again_while_it_is_judged_is_counted_once() {
     farm.play(B, CONNECT);
     check_ignored(&mut farm, B, CONNECT, 1);
     assert_eq!(farm.received(A), ["02 16"]);
+    // Whoever says something else is meant by that.
+    farm.play(B, "> 0A 04 00 01 00 3C 'dev2'");
+    farm.commit();
+    farm.play(B, "< 03 05 00");
 }
 
 #[test]

@@ -609,3 +609,25 @@ fn records_that_are_broken_break_nothing() {
     }
     assert!(refused > 100, "{refused} of 1000");
 }
+
+#[test]
+fn a_client_that_refuses_dup_is_spared_it_after_a_restart() {
+    let mut farm = Farm::durable();
+    farm.play(A, "> 0A 04 00 01 00 3C 'dev1'\n< 03 05 00");
+    farm.play(A, "> 08 12 20 00 0A 'a/x'\n< 08 13 20 00 01 00 0A 00");
+    farm.publish("a/x", "1", Q1);
+    farm.play(A, "< 08 0C 20 00 01 ?? ?? '1'");
+    farm.pass(11_100);
+    farm.play(
+        A,
+        "< 08 0C A0 00 01 {m} '1'
+         > 07 0D 00 01 {m} 03
+         < 08 0C 20 00 01 {m} '1'
+         > 07 0D 00 01 {m} 00",
+    );
+    farm.crash_and_restart();
+    farm.publish("a/x", "2", Q1);
+    farm.play(A, "< 08 0C 20 00 01 ?? ?? '2'");
+    farm.pass(11_100);
+    farm.play(A, "< 08 0C 20 00 01 ?? ?? '2'");
+}
