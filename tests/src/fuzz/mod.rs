@@ -26,7 +26,6 @@ mod digest;
 pub mod import_line;
 mod input;
 mod machine;
-mod memory_disk;
 pub mod mqtt_conn;
 pub mod mqtt_frame;
 pub mod mqtt_packet;

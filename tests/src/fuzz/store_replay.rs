@@ -10,12 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use broker_core::journal::{Journal, RecordKey};
+use fastrand::Rng;
+use mqtt_sn_gw::store::disk::Disk as _;
+use mqtt_sn_gw::store::testing::SimDisk;
 use mqtt_sn_gw::store::{Log, LogConfig, OpenError, open, salvage};
 
 use super::Target;
 use super::digest::Digest;
 use super::input::Input;
-use super::memory_disk::{File, MemoryDisk};
 
 /// A log that was written, then harmed.
 pub const REPLAY: Target =
@@ -32,8 +34,8 @@ type Records = BTreeMap<u64, Vec<u8>>;
 
 /// A log, and what it should hold.
 struct World {
-    disk: MemoryDisk,
-    log: Log<MemoryDisk>,
+    disk: SimDisk,
+    log: Log<SimDisk>,
     records: Records,
     /// What it held after each change, and which of these was safe at last.
     history: Vec<Records>,
@@ -45,7 +47,7 @@ struct World {
 fn replay(octets: &[u8]) -> u64 {
     let mut input = Input::new(octets);
     let mut digest = Digest::new();
-    let disk = MemoryDisk::default();
+    let disk = SimDisk::default();
     let (log, _) = open(disk.clone(), SMALL).expect("nothing is there yet");
     let records = Records::new();
     let history = vec![Records::new()];
@@ -98,16 +100,7 @@ impl World {
 
     /// The power fails: of what was not safe, some is there, some is zero, some is not.
     fn lose_power(mut self, input: &mut Input<'_>) -> Self {
-        let disk = self.disk.copy();
-        for File { octets, synced } in disk.files().values_mut() {
-            let left = *synced + (octets.len() - *synced) * input.below(256) / 255;
-            octets.truncate(left);
-            if input.flag() && left > *synced {
-                let from = *synced + usize::from(input.u8()) % (left - *synced);
-                octets[from..(from + 16).min(left)].fill(0);
-            }
-            *synced = left;
-        }
+        let disk = self.disk.after_power_loss(&mut Rng::with_seed(input.u16().into()));
         let opened = open(disk.clone(), SMALL);
         let records = self.check_opened(opened, self.safe).expect("nothing safe was harmed");
         let (log, found) = open(disk.clone(), SMALL).expect("it was opened before");
@@ -122,30 +115,27 @@ impl World {
     /// is.
     fn damage(&self, input: &mut Input<'_>) {
         let disk = self.disk.copy();
-        {
-            let mut files = disk.files();
-            let count = files.len().max(1);
-            let Some(name) = files.keys().nth(input.below(count)).cloned() else { return };
-            let file = &mut files.get_mut(&name).expect("it has this name").octets;
-            let at = usize::from(input.u16()) % file.len();
-            let end = (at + 1 + usize::from(input.u8())).min(file.len());
-            match input.below(4) {
-                0 => file[at] ^= input.u8().max(1),
-                1 => file[at..end].fill(0),
-                2 => file.truncate(at),
-                _ => drop(files.remove(&name)),
-            }
+        let names = disk.names();
+        let Some(name) = names.get(input.below(names.len().max(1))) else { return };
+        let len = disk.read(name).expect("it has this name").len();
+        let at = usize::from(input.u16()) % len.max(1);
+        let end = (at + 1 + usize::from(input.u8())).min(len);
+        match input.below(4) {
+            0 if at < len => disk.edit(name, |octets| octets[at] ^= input.u8().max(1)),
+            0 | 1 => disk.edit(name, |octets| octets[at..end].fill(0)),
+            2 => disk.edit(name, |octets| octets.truncate(at)),
+            _ => disk.lose(name),
         }
         let salvaged = disk.copy();
         let opened = open(disk, SMALL);
         self.check_opened(opened, 0);
-        let (mut log, _) = open(MemoryDisk::default(), SMALL).expect("nothing is there yet");
+        let (mut log, _) = open(SimDisk::default(), SMALL).expect("nothing is there yet");
         salvage(&salvaged, &mut log).expect("the disk works");
         self.check_written(&mut log);
     }
 
     /// Nothing is in a log that was never put there.
-    fn check_written(&self, log: &mut Log<MemoryDisk>) {
+    fn check_written(&self, log: &mut Log<SimDisk>) {
         for (key, value) in read(log) {
             let was_written = self.written.contains(&(key, value));
             assert!(was_written, "record {key:x} was never written");
@@ -155,7 +145,7 @@ impl World {
     /// What comes back was there after a change, and after none before `since`.
     fn check_opened(
         &self,
-        opened: Result<(Log<MemoryDisk>, mqtt_sn_gw::store::Found), OpenError>,
+        opened: Result<(Log<SimDisk>, mqtt_sn_gw::store::Found), OpenError>,
         since: usize,
     ) -> Option<Records> {
         match opened {
@@ -172,7 +162,7 @@ impl World {
 }
 
 /// The records of a log, which come by table.
-fn read(log: &mut Log<MemoryDisk>) -> Records {
+fn read(log: &mut Log<SimDisk>) -> Records {
     let mut records = Records::new();
     let mut table = 0;
     log.for_each_record::<io::Error>(|key, value| {
@@ -192,14 +182,13 @@ const FRAME_HEAD: usize = 28;
 
 fn octets(octets: &[u8]) -> u64 {
     let mut input = Input::new(octets);
-    let disk = MemoryDisk::default();
+    let disk = SimDisk::default();
     for number in 1..=1 + input.below(3) {
         let choice = input.u8();
         let len = if number == 3 { usize::MAX } else { usize::from(input.u8()) };
-        let octets = file(choice, number as u64, input.octets(len));
+        let written = file(choice, number as u64, input.octets(len));
         let name = format!("{:010}.log", if choice & 0x80 == 0 { number } else { number * 7 });
-        let synced = octets.len();
-        disk.files().insert(name, File { octets, synced });
+        disk.edit(&name, |octets| *octets = written);
     }
     let mut digest = Digest::new();
     let other = disk.copy();
@@ -207,7 +196,7 @@ fn octets(octets: &[u8]) -> u64 {
         digest.number(found.torn_bytes);
         check_works(&mut log, &disk);
     }
-    let (mut log, _) = open(MemoryDisk::default(), SMALL).expect("nothing is there yet");
+    let (mut log, _) = open(SimDisk::default(), SMALL).expect("nothing is there yet");
     let found = salvage(&other, &mut log).expect("whatever it is, something is left of it");
     digest.number(found.skipped_bytes);
     digest.number(read(&mut log).len() as u64);
@@ -286,7 +275,7 @@ pub(crate) fn crc32(octets: &[u8]) -> u32 {
 }
 
 /// An opened log takes changes, and has them when it is opened again.
-fn check_works(log: &mut Log<MemoryDisk>, disk: &MemoryDisk) {
+fn check_works(log: &mut Log<SimDisk>, disk: &SimDisk) {
     let mut records = read(log);
     let mut journal = Journal::default();
     let key = RecordKey::new(9, 9);
