@@ -60,8 +60,8 @@ fn a_file_that_was_being_made_is_no_damage() {
     }
 }
 
-/// A process is killed at any operation of a compaction, the next one goes on with it, and loses the
-/// power.
+/// A process is killed at any operation of a compaction, the next one goes on with it, and loses
+/// the power.
 #[test]
 fn a_compaction_that_was_cut_short_twice_harms_nothing() {
     for seed in 0..100 {
