@@ -240,6 +240,8 @@ pub(crate) struct Plant {
     /// The last PUBLISH to each sensor, and those that sleep.
     last: BTreeMap<u32, Octets>,
     asleep: BTreeMap<u32, Place>,
+    /// Where sensors were told that they are connected.
+    connected: BTreeMap<u32, Place>,
     held: BTreeMap<Conn, Octets>,
     /// The configuration was read again in this process.
     pub(crate) is_reloaded: bool,
@@ -285,6 +287,10 @@ impl Plant {
             let low = octets.len() - body.len() + 2;
             octets[low] = octets[low] % 8 + 1;
             return Up::Instead { octets: Some(octets), answers: Vec::new() };
+        }
+        let is_of_will = [Fault::ForgetWillMessage, Fault::ForgetWillTopic, Fault::KeepDeletedWill];
+        if is_of_will.contains(&fault) && self.connected.get(&sensor) != Some(&place) {
+            return Up::Pass;
         }
         let answer = match (fault, publish) {
             (Fault::AckAndForget, Some(it)) if it.qos() == 1 => {
@@ -387,6 +393,11 @@ impl Plant {
         let (kind, body) = split(&original).unwrap_or_default();
         let head = octets.len() - body.len();
         let publish = SnPublish::read(body).filter(|_| kind == sn::PUBLISH);
+        if (kind, body) == (sn::CONNACK, &[0]) {
+            self.connected.insert(sensor, place);
+        } else if kind == sn::DISCONNECT {
+            self.connected.remove(&sensor);
+        }
         let (qos, is_dup) = publish.map_or((9, false), |it| (it.qos(), it.is_dup()));
         let is_normal = publish.is_some_and(|it| it.flags & 3 == 0);
         let loses = match fault {
@@ -396,7 +407,7 @@ impl Plant {
             Fault::LosePubcomp => kind == sn::PUBCOMP,
             Fault::LosePubrel => kind == sn::PUBREL,
             Fault::LoseSuback => kind == sn::SUBACK,
-            Fault::HideTakeover => kind == sn::DISCONNECT,
+            Fault::HideTakeover => kind == sn::DISCONNECT && !self.asleep.contains_key(&sensor),
             Fault::LoseGwinfo => kind == sn::GWINFO,
             Fault::LoseWillResp => kind == sn::WILLMSGRESP,
             Fault::LoseConnack => kind == sn::CONNACK && sensor.is_multiple_of(8),

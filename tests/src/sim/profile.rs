@@ -186,7 +186,7 @@ fn rates(profile: Profile, rng: &mut Rng, is_kept: bool) -> Rates {
     let base = Rates {
         rebinds: some(0.5),
         moves: some(0.2),
-        twins: some(1.0),
+        twins: some(3.0),
         forwarder_moves: some(2.0),
         power_cuts: some(0.3),
         radio_cuts: some(0.5),

@@ -18,6 +18,8 @@ struct Account {
     bytes_out: usize,
     /// It was accepted by CONNACK at least once.
     has_connected: bool,
+    /// It said a client id in PINGREQ, and a session that sleeps may follow it (D5).
+    may_be_followed: bool,
     /// When it was told to connect.
     told_at: VecDeque<u64>,
 }
@@ -61,8 +63,12 @@ impl Strangers {
     }
 
     pub(crate) fn heard(&mut self, device: u32, octets: &[u8]) {
-        let node = place::open_from(octets).map_or_else(Vec::new, |it| it.node.to_vec());
-        self.accounts.entry((device, node)).or_default().bytes_in += octets.len();
+        let letter = place::open_from(octets);
+        let node = letter.map_or_else(Vec::new, |it| it.node.to_vec());
+        let message = split(letter.map_or(octets, |it| it.message));
+        let account = self.accounts.entry((device, node)).or_default();
+        account.bytes_in += octets.len();
+        account.may_be_followed |= matches!(message, Some((kind::PINGREQ, [_, ..])));
     }
 
     /// Crowds that have as many nodes as they may.
@@ -97,7 +103,9 @@ impl Strangers {
         }
         let account = accounts.entry((device, node)).or_default();
         account.bytes_out += octets.len();
+        let is_session = matches!(kind, kind::PUBLISH | kind::REGISTER | kind::PINGRESP);
         account.has_connected |= kind == kind::CONNACK && body == [0];
+        account.has_connected |= account.may_be_followed && is_session;
         if account.has_connected {
             return Ok(());
         }

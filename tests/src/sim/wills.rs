@@ -245,7 +245,9 @@ impl Wills {
     }
 
     /// All state is gone, and all wills with it; those that are under way may still come.
-    pub(crate) fn restarted(&mut self) {
+    pub(crate) fn restarted(&mut self, now: u64) {
+        let parties: Vec<Party> = self.armed.keys().copied().collect();
+        parties.into_iter().for_each(|party| self.let_go(party, now));
         self.armed.clear();
         self.parts.clear();
         self.loose.values_mut().for_each(|loose| loose.by = None);

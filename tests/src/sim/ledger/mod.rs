@@ -511,7 +511,7 @@ impl Ledger {
     /// The gateway has begun anew with nothing.
     pub(crate) fn restarted(&mut self) {
         self.model.restart(self.now);
-        self.wills.restarted();
+        self.wills.restarted(self.now);
         let inboxes: Vec<Party> = self.inboxes.keys().copied().collect();
         for party in inboxes {
             self.forget_pending(party, |_| true);

@@ -170,7 +170,7 @@ impl World {
         out
     }
 
-    /// Only the machine goes on. ADVERTISE alone would make thousands of turns: it is let come late.
+    /// Only the machine goes on. ADVERTISE alone would make thousands of turns: it may come late.
     fn pass(&mut self, for_ms: u64) {
         let end = self.now + for_ms;
         while let Some(at) = self.hub.next_timeout(self.now).filter(|at| *at <= end) {
