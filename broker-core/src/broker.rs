@@ -194,7 +194,7 @@ impl Broker {
         let Some(key) = self.by_link.get(&link).copied() else { return };
         let session = self.sessions.get_mut(key).expect("a link belongs to a session");
         let link = session.link.as_mut().expect("found by its link");
-        let cut = |window: u16| session.window.cut(window);
+        let cut = |window: u16| window.min(session.window.len_max).max(1);
         link.credit = match credit {
             Credit::Paused => Credit::Paused,
             Credit::Window(window) => Credit::Window(cut(window)),

@@ -59,7 +59,7 @@ impl Broker {
         if session.link.is_some() || !session.dialect.is_sn() || session.expiry_s == 0 {
             return false;
         }
-        session.window.set_len_max(inflight_max);
+        session.window.len_max = inflight_max;
         session.link = Some(Link {
             id: link,
             credit,
@@ -355,7 +355,7 @@ impl Broker {
         session.expiry_s = expiry_s;
         session.queue.set_limits(connect.queue);
         session.window.set_id_max(id_max(connect.dialect));
-        session.window.set_len_max(inflight_max);
+        session.window.len_max = inflight_max;
         // Everything unacknowledged is sent again [MQTT-4.4.0-1].
         session.window.resend_all();
         session.link = Some(Link {

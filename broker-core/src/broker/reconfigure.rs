@@ -20,9 +20,9 @@ impl Broker {
     /// it is durable, its version and its seed.
     ///
     /// Lower bounds refuse what is new and touch nothing that is there; [`Limits`] says at each
-    /// what that means. Windows and session expiry are for links that come from now on. Bounds of queues
-    /// are set with [`Broker::set_queue_limits`]. Work is in proportion to the groups of shared
-    /// subscriptions.
+    /// what that means. Windows and session expiry are for links that come from now on. Bounds of
+    /// queues are set with [`Broker::set_queue_limits`]. Work is in proportion to the groups of
+    /// shared subscriptions.
     ///
     /// [`Limits`]: crate::limits::Limits
     pub fn reconfigure(&mut self, now: Now, config: BrokerConfig) {

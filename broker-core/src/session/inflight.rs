@@ -83,8 +83,8 @@ pub(crate) struct Window {
     last_id: u16,
     /// The highest identifier that is given out.
     id_max: u16,
-    /// As many entries are sent at a time, for a link that has this bound since it began.
-    len_max: u16,
+    /// As much credit as the present link may have; the bound as of its beginning.
+    pub(crate) len_max: u16,
     /// Entries to be sent again.
     to_resend: u32,
     /// Entries that were never sent, as they may not leave yet.
@@ -115,16 +115,6 @@ impl Window {
     pub(crate) fn set_id_max(&mut self, id_max: u16) {
         self.is_in_sequence &= self.id_max == id_max;
         self.id_max = id_max;
-    }
-
-    /// Sets how many entries a link is sent at a time at most.
-    pub(crate) const fn set_len_max(&mut self, len_max: u16) {
-        self.len_max = len_max;
-    }
-
-    /// As much of a wish as is within the bound; at least one.
-    pub(crate) fn cut(&self, wish: u16) -> u16 {
-        wish.min(self.len_max).max(1)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -153,7 +153,7 @@ fn clients_that_close_while_the_gateway_ends_have_not_died() {
     deaf.subscribe("flood", 0);
     let mut flood = MqttClient::connect(gateway.mqtt(), "flood");
     for _ in 0..64 {
-        flood.publish("flood", &"x".repeat(200_000), 0);
+        flood.publish("flood", "x".repeat(200_000), 0);
     }
     flood.ping();
     let said = "10 1A 00 04 'MQTT' 04 0E 00 01 00 01 'm' 00 06 'will/m' 00 03 'bye'";
