@@ -21,6 +21,7 @@ use mqtt_sn_gw::store::OpenError;
 
 use super::disk::{Death, SimDisk};
 use super::plant::{self, Fault, Records};
+use super::plant5;
 use super::store::{self, Drive, Store};
 use super::wire::Octets;
 
@@ -100,6 +101,8 @@ pub(crate) struct Hub {
     fault: Option<Fault>,
     /// Records that were deleted, for a fault that brings them back.
     deleted: Records,
+    /// Messages that were larger than a client of MQTT 5.0 takes, in this process.
+    pub(crate) too_large: u64,
 }
 
 impl Hub {
@@ -122,6 +125,7 @@ impl Hub {
             rng,
             fault,
             deleted: Records::new(),
+            too_large: 0,
         };
         hub.open_store().expect("an empty disk that works");
         hub
@@ -180,6 +184,7 @@ impl Hub {
             }
         })?;
         self.setup.broker.seed += 1;
+        self.too_large = 0;
         (self.broker, self.sn) = machines(&self.setup, now);
         self.has_more = true;
         self.unsafe_turns.clear();
@@ -399,6 +404,7 @@ impl Hub {
             Output::Send { link, packet } => {
                 let Some(end) = self.ends.get_mut(&link.0) else { return true };
                 let (flow, must_close) = end.tell(packet, self.setup.out_high);
+                self.too_large += u64::from(matches!(flow, Flow::GiveUp(_)));
                 self.dirty.push(link.0);
                 self.broker.react(link, flow);
                 if must_close {
@@ -446,7 +452,7 @@ impl Hub {
 
     /// Hears whole packets; after CONNECT the answer leaves first.
     fn hear(&mut self, now: Now, conn: Conn, hear: Hear<'_>) {
-        let Self { ends, broker, setup, .. } = self;
+        let Self { ends, broker, setup, fault, .. } = self;
         let Some(end) = ends.get_mut(&conn) else { return };
         let mut inbox = std::mem::take(&mut end.inbox);
         let mut used = 0;
@@ -457,7 +463,9 @@ impl Hub {
                 if let Incoming::Connect(connect) = &incoming {
                     *credit = connect.credit;
                 }
-                broker.handle(now, LinkId(conn), incoming);
+                plant5::hear(*fault, incoming, |incoming| {
+                    broker.handle(now, LinkId(conn), incoming);
+                });
             });
             match received {
                 Ok(Received::Packet { used: octets, kind }) => {

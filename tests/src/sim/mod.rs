@@ -4,19 +4,22 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `profile`, `kind`, `book` | what a world is made of, drawn from its seed |
+//! | `profile`, `kind`, `book`, `extras` | what a world is made of, drawn from its seed |
 //! | `heap`, `net` | virtual time and the radio |
 //! | `hub` | the machine under test |
 //! | `store`, `disk` | what it keeps its state on |
 //! | `sensor`, `client`, `hostile` | virtual devices, on octets of their own |
 //! | `model`, `ledger`, `wills` | who has to get what, by linear search |
 //! | `watch`, `stream`, `strangers` | what may pass at the machine's door |
-//! | `plant` | deliberate faults that the checks have to find |
+//! | `plant`, `plant5` | deliberate faults that the checks have to find |
+//! | `feature` | what has to happen in them |
 //! | `world`, `report` | all of it together |
 
 mod book;
 mod client;
 mod disk;
+mod extras;
+mod feature;
 mod heap;
 mod hostile;
 pub(crate) mod hub;
@@ -25,6 +28,7 @@ mod ledger;
 mod model;
 mod net;
 mod plant;
+mod plant5;
 mod profile;
 mod report;
 mod sensor;
@@ -34,8 +38,10 @@ mod stream;
 mod watch;
 mod wills;
 pub(crate) mod wire;
+mod wire5;
 mod world;
 
+pub use feature::Feature;
 pub use plant::Fault;
 pub use profile::Profile;
 pub use report::Report;

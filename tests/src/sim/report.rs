@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::feature::{Feature, Tally};
 use super::ledger::{LedgerStats, Violation};
 use super::net::NetStats;
 use super::wire::Octets;
@@ -14,6 +15,7 @@ pub struct Report {
     pub(super) net: NetStats,
     pub(super) faults: Faults,
     pub(super) ledger: LedgerStats,
+    pub(super) tally: Tally,
     pub(super) remembered: usize,
     pub(super) machine_bytes: u64,
     pub(super) dropped: u64,
@@ -46,6 +48,11 @@ impl Report {
     /// Virtual time that passed, in milliseconds.
     pub const fn virtual_ms(&self) -> u64 {
         self.virtual_ms
+    }
+
+    /// How often it has happened.
+    pub const fn count(&self, feature: Feature) -> u64 {
+        self.tally.count(feature)
     }
 
     /// Adds what another run found.
@@ -89,6 +96,7 @@ impl Report {
         sum.retained += more.retained;
         sum.wills += more.wills;
         sum.foreign += more.foreign;
+        self.tally.add(&other.tally);
     }
 }
 
@@ -148,6 +156,12 @@ impl fmt::Display for Report {
             "checks             {}, {} publications remembered",
             ledger.checks, self.remembered
         )?;
+        for (place, feature) in Feature::ALL.iter().enumerate() {
+            let head = if place == 0 { "3.1 and 5.0        " } else { ", " };
+            let line = if place % 5 == 4 { "\n                   " } else { "" };
+            write!(f, "{head}{feature:?} {}{line}", self.tally.count(*feature))?;
+        }
+        writeln!(f)?;
         write!(f, "violations         {}", self.violations.len())?;
         for Violation { at, party, what } in &self.violations {
             write!(f, "\n  {}.{:03} s, party {party}: {what}", at / 1_000, at % 1_000)?;

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::book::{Party, Publication};
+use super::feature::{Feature, Tally};
 
 /// How much earlier than computed a will may come.
 const EARLY_MS: u64 = 100;
@@ -33,6 +34,8 @@ struct Armed {
     is_replaced: bool,
     /// It has outlived a crash, and its will has QoS 0: that reaches only who is there.
     is_fleeting: bool,
+    /// What it is an example of, if it is published.
+    feature: Option<Feature>,
 }
 
 /// A will that may have been published by now.
@@ -62,6 +65,7 @@ pub(crate) struct Wills {
     /// Wills of connections that another one took the place of, and the turn in which it did, as
     /// long as that may be undone: while the disk takes nothing a CONNACK does not wait for it.
     replaced: Vec<(u64, Publication)>,
+    pub(crate) tally: Tally,
 }
 
 impl Wills {
@@ -74,8 +78,8 @@ impl Wills {
         }
         self.end(will.party, now);
         let (due, noticed_by) = (since + silence_ms, now + silence_ms);
-        let (number, is_replaced, is_fleeting) = (will.number, false, false);
-        let armed = Armed { number, due, noticed_by, turn, is_replaced, is_fleeting };
+        let (number, is_replaced, is_fleeting, feature) = (will.number, false, false, None);
+        let armed = Armed { number, due, noticed_by, turn, is_replaced, is_fleeting, feature };
         self.armed.insert(will.party, armed);
     }
 
@@ -104,6 +108,9 @@ impl Wills {
         let is_sure = now > armed.noticed_by + EARLY_MS && !armed.is_replaced;
         let is_heard = !armed.is_fleeting || armed.due >= self.watched_since;
         let by = armed.noticed_by.saturating_add(LATE_MS);
+        if let Some(feature) = armed.feature.filter(|_| is_sure) {
+            self.tally.note(feature);
+        }
         self.set_loose(party, armed, (is_sure && is_heard).then_some(by));
         if is_sure {
             self.armed.remove(&party);
@@ -135,6 +142,34 @@ impl Wills {
         if let Some(armed) = self.armed.remove(&party) {
             self.set_loose(party, armed, Some(now + LATE_MS));
         }
+    }
+
+    /// The connection ended in a way that publishes the will at the first of these times at the
+    /// earliest and at the second at the latest, if its client does not return before that.
+    pub(crate) fn delayed(&mut self, party: Party, now: u64, due: [u64; 2], feature: Feature) {
+        self.let_go(party, now);
+        if let Some(armed) = self.armed.get_mut(&party) {
+            [armed.due, armed.noticed_by] = due;
+            armed.feature = Some(feature);
+        }
+    }
+
+    /// Whether the will of the connection that was is published is open.
+    pub(crate) fn doubted(&mut self, party: Party, now: u64) {
+        self.let_go(party, now);
+        if let Some(armed) = self.armed.remove(&party) {
+            self.set_loose(party, armed, None);
+        }
+    }
+
+    /// Nothing is published of the connection that was: its client has said so, or has returned.
+    /// A crash may undo that, if it comes before this turn is safe. Returns whether there was a
+    /// will.
+    pub(crate) fn given_up(&mut self, party: Party, turn: u64, now: u64) -> bool {
+        self.let_go(party, now);
+        let Some(armed) = self.armed.remove(&party) else { return false };
+        self.replaced.push((turn, Publication { party, number: armed.number }));
+        true
     }
 
     /// A subscriber was given a will.

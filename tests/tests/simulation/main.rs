@@ -2,13 +2,16 @@
 //!
 //! `docs/testing.md` tells how the simulator works and how to replay a failure.
 
-use system_tests::sim::{self, Fault, Options, Profile};
+use system_tests::sim::{self, Fault, Feature, Options, Profile};
 
 /// Seeds of one profile; all seven make two hundred.
 const SEEDS: u64 = 29;
 
 /// Seeds in which a deliberate fault has to be found.
 const FAULT_SEEDS: u64 = 300;
+
+/// Seeds of two profiles in which each feature has to happen.
+const FEATURE_SEEDS: u64 = 60;
 
 fn options(seed: u64, profile: Profile) -> Options {
     Options { seed, sensors: 40, minutes: 3, profile, fault: None }
@@ -60,6 +63,21 @@ fn worlds_with_power_cuts_keep_every_promise() {
 #[test]
 fn worlds_whose_gateway_crashes_keep_every_promise() {
     check(Profile::Crashy);
+}
+
+/// What is checked has to happen. Worlds of the swarm have everything but what only a crash brings
+/// about.
+#[test]
+fn everything_of_mqtt_3_1_and_5_0_happens() {
+    let run = |seed, profile| sim::run(&options(seed, profile), &mut |_, _| {});
+    let mut reports = [Profile::Swarm, Profile::Crashy]
+        .into_iter()
+        .flat_map(|profile| (1..=FEATURE_SEEDS).map(move |seed| (seed, profile)))
+        .map(|(seed, profile)| run(seed, profile));
+    let mut sum = reports.next().expect("some seeds");
+    reports.for_each(|report| sum.add(&report));
+    let missed: Vec<&Feature> = Feature::ALL.iter().filter(|it| sum.count(**it) == 0).collect();
+    assert!(missed.is_empty(), "never happened in {FEATURE_SEEDS} seeds of two: {missed:?}");
 }
 
 #[test]

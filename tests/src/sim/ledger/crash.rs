@@ -31,6 +31,7 @@ impl Ledger {
 
     /// The gateway is back.
     pub(crate) fn resumed(&mut self) {
+        self.booted = Some((self.now, self.wall_offset));
         let Self { wills, book, now, .. } = self;
         wills.resumed(*now, |will| book.will_qos(will));
     }
@@ -41,6 +42,7 @@ impl Ledger {
         self.is_safe(safe_turn);
         self.crashed_at = Some(self.now);
         self.model.crash(safe_turn);
+        self.crashed_group();
         let Self { wills, book, now, .. } = self;
         wills.crashed(safe_turn, safe_at, *now, |will| {
             let goes_on = book.is_sensor(will.party) && !book.kind(will.party).clean;

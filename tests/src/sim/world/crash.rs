@@ -12,6 +12,7 @@ use fastrand::Rng;
 use super::{Event, World};
 use crate::sim::disk::Death;
 use crate::sim::hub::{BootError, Out};
+use crate::sim::wire::Version;
 
 /// How soon somebody starts it again if the disk refused.
 const BOOT_AGAIN_MS: u64 = 1_000;
@@ -81,7 +82,7 @@ impl World {
         let Self { hub, wires, streams, ledger, book, .. } = self;
         hub.decide(now, &mut out, &mut |conn, packet| {
             if let Some(index) = wires.get(&conn).and_then(|wire| wire.client) {
-                streams[index as usize].heard(book.sensors + index, packet, ledger, book);
+                streams[index as usize].heard(book.sensors + index, conn, packet, ledger, book);
             }
         });
         let doom = self.doom;
@@ -95,7 +96,7 @@ impl World {
         self.hub.keep();
         self.note_turn();
         self.hub.write(&mut out);
-        self.plant.down(&mut out, &self.book);
+        self.tamper(&mut out);
         if let Some(doom) = doom.filter(|_| !out.is_empty())
             && let Point::Outputs(share) = doom.point
         {
@@ -113,6 +114,15 @@ impl World {
         while let Some(conn) = self.hub.take_violated() {
             self.closed(conn);
         }
+    }
+
+    /// The deliberate fault, if there is one.
+    fn tamper(&mut self, out: &mut Vec<Out>) {
+        let Self { plant, book, wires, .. } = self;
+        plant.down(out, book, |conn| {
+            let client = wires.get(&conn).and_then(|wire| wire.client);
+            client.map_or(Version::V311, |index| book.version(book.sensors + index))
+        });
     }
 
     /// For how long the oldest change waits for the disk.
@@ -162,11 +172,9 @@ impl World {
             Some(_) | None => 0,
         };
         self.ledger.crashed(safe_turn, safe_at);
-        let Self { streams, book, ledger, .. } = self;
-        for (party, stream) in (book.sensors..).zip(streams) {
-            stream.ended(party, ledger);
-        }
         self.fall(doom, safe_turn);
+        let now = self.now;
+        self.streams.iter_mut().for_each(|stream| stream.crashed(safe_turn, safe_at, now));
     }
 
     /// What an end in order and any other have in common.
@@ -222,7 +230,7 @@ impl World {
         self.faults.stops += 1;
         self.note("an end in order".to_owned());
         self.note_turn();
-        self.plant.down(&mut out, &self.book);
+        self.tamper(&mut out);
         let Self { streams, book, ledger, .. } = self;
         for (party, stream) in (book.sensors..).zip(streams) {
             stream.stopped(party, ledger);
@@ -230,6 +238,8 @@ impl World {
         out.into_iter().for_each(|out| self.put_out(out));
         let safe_turn = self.hub.safe_turn();
         self.ledger.crashed(safe_turn, self.now);
+        let now = self.now;
+        self.streams.iter_mut().for_each(|stream| stream.crashed(safe_turn, now, now));
         for sensor in 0..self.book.sensors {
             if self.ledger.is_clean(sensor) {
                 self.ledger.wills.end(sensor, self.now);
@@ -257,9 +267,12 @@ impl World {
         self.is_down = false;
         self.ledger.turn = self.hub.turn_number();
         self.ledger.resumed();
-        let Self { watches, ledger, .. } = self;
+        let Self { watches, streams, book, ledger, .. } = self;
         for (sensor, watch) in (0..).zip(watches) {
             watch.resumed(sensor, ledger);
+        }
+        for (party, stream) in (book.sensors..).zip(streams) {
+            stream.resumed(party, ledger);
         }
     }
 }

@@ -4,6 +4,7 @@ use super::crash::Doom;
 use super::{Event, World};
 use crate::sim::client::Client;
 use crate::sim::disk::{Death, Failure};
+use crate::sim::hub::Conn;
 use crate::sim::net::Way;
 use crate::sim::profile::Rates;
 use crate::sim::sensor::{Phase, Sensor};
@@ -116,6 +117,11 @@ impl World {
             Trouble::Slow { client, for_ms } => {
                 if let Some(conn) = self.conns[client as usize] {
                     self.faults.slow_readers += 1;
+                    if let Some(wire) = self.wires.get_mut(&conn) {
+                        wire.unread_since.get_or_insert(self.now);
+                        wire.is_read = false;
+                    }
+                    self.ledger.reads_from(self.book.sensors + client, u64::MAX);
                     self.hub.set_read(conn, false);
                     self.heap.plan(self.now + for_ms, Event::Read(conn));
                 }
@@ -124,6 +130,7 @@ impl World {
             Trouble::ClockJump { by_ms } => {
                 self.faults.clock_jumps += 1;
                 self.wall_offset += by_ms;
+                self.ledger.wall_offset = self.wall_offset;
             }
             Trouble::Storm { for_ms } => {
                 for sensor in 0..self.book.sensors {
@@ -138,6 +145,16 @@ impl World {
                 self.hub.disk.set_failure(Some(failure));
                 self.heap.plan(self.now + for_ms, Event::DiskWorks);
             }
+        }
+    }
+
+    /// A client reads again.
+    pub(super) fn read_again(&mut self, conn: Conn) {
+        self.hub.set_read(conn, true);
+        let Some(wire) = self.wires.get_mut(&conn) else { return };
+        wire.is_read = true;
+        if let Some(index) = wire.client.filter(|it| self.conns[*it as usize] == Some(conn)) {
+            self.ledger.reads_from(self.book.sensors + index, self.now);
         }
     }
 
