@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! table           number          value behind the octet of the format, lengths in octets
-//! 1 message       sequence        flags 1 · expires 8, if it does · texts
+//! 1 message       sequence        flags 1 · expires 8, within 4, if it does · texts
 //! 2 session       its own         dialect 1 · overflow 1 · expiry 4 · gone since 8 ·
 //!                                 queue: messages 4, QoS 0 messages 4, octets 8 · client id
 //! 3 subscription  its own         options 1 · session 4 · identifier 4 · filter
@@ -111,6 +111,9 @@ pub(crate) struct MessageRecord<'a> {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) expires: Option<UnixMillis>,
+    /// The seconds that it had left when the record was made: a wall clock that is turned back
+    /// makes them no more.
+    pub(crate) within_s: Option<u32>,
     pub(crate) topic: &'a str,
     pub(crate) properties: Properties<'a>,
     pub(crate) payload: &'a [u8],
@@ -118,10 +121,13 @@ pub(crate) struct MessageRecord<'a> {
 
 impl<'a> MessageRecord<'a> {
     pub(crate) fn write(&self, into: &mut Vec<u8>) {
-        let expires = u8::from(self.expires.is_some());
+        let expires = u8::from(self.expires.is_some()) | u8::from(self.within_s.is_some()) << 1;
         into.push(self.qos as u8 | u8::from(self.retain) << 2 | expires << 3);
         if let Some(expires) = self.expires {
             into.extend_from_slice(&expires.0.to_le_bytes());
+        }
+        if let Some(within_s) = self.within_s {
+            into.extend_from_slice(&within_s.to_le_bytes());
         }
         write_texts(into, self.topic, self.properties, self.payload);
     }
@@ -129,10 +135,12 @@ impl<'a> MessageRecord<'a> {
     pub(crate) fn read(mut value: Reader<'a>) -> Option<Self> {
         let flags = value.u8()?;
         let expires = if flags & 8 != 0 { Some(UnixMillis(value.u64()?)) } else { None };
+        let within_s = if flags & 16 != 0 { Some(value.u32()?) } else { None };
         let (topic, properties, payload) = value.texts()?;
         let topic = TopicName::new(topic).ok()?.as_str();
         let qos = QoS::from_u8(flags & 3)?;
-        Some(Self { qos, retain: flags & 4 != 0, expires, topic, properties, payload })
+        let retain = flags & 4 != 0;
+        Some(Self { qos, retain, expires, within_s, topic, properties, payload })
     }
 }
 

@@ -501,6 +501,7 @@ fn put_message(journal: &mut Journal, now: Now, message: &Message) {
         qos: message.qos(),
         retain: message.retain(),
         expires: to_unix(now, message.expires()),
+        within_s: message.expiry_s(now.mono),
         topic: message.topic(),
         properties: message.properties(),
         payload: message.payload(),

@@ -207,13 +207,16 @@ impl Broker {
         value: Reader<'_>,
     ) -> Option<Taken> {
         let record = MessageRecord::read(value)?;
+        let expires = record.expires.map_or(Instant::NEVER, |at| to_mono(self.now, at));
+        let within = record.within_s.map(|seconds| Duration::from_secs(seconds.into()));
+        let expires = within.map_or(expires, |within| expires.min(self.now.mono + within));
         let new = NewMessage {
             topic: TopicName::new(record.topic).ok()?,
             payload: Payload::Borrowed(record.payload),
             qos: record.qos,
             retain: record.retain,
             origin: Origin::Nobody,
-            expires: record.expires.map_or(Instant::NEVER, |at| to_mono(self.now, at)),
+            expires,
             properties: record.properties,
         };
         let message = self.messages.restore(&new, number);

@@ -13,7 +13,7 @@ use broker_core::limits::{BrokerConfig, Durability, Limits};
 use broker_core::property::Properties;
 use broker_core::reason::ReasonCode;
 use broker_core::share::ShareStrategies;
-use broker_core::time::Now;
+use broker_core::time::{Now, UnixMillis};
 use broker_core::topic::{TopicFilter, TopicName};
 
 pub(crate) use QoS::{AtLeastOnce as Q1, AtMostOnce as Q0, ExactlyOnce as Q2};
@@ -104,6 +104,8 @@ impl How {
 pub(crate) struct Bench {
     pub(crate) broker: Broker,
     pub(crate) millis: u64,
+    /// How far the wall clock was turned back.
+    pub(crate) turned_back_ms: u64,
     next_link: u64,
     heard: BTreeMap<u64, Vec<String>>,
     pub(crate) ended: Vec<String>,
@@ -118,6 +120,7 @@ impl Bench {
         Self {
             broker: Broker::new(config, Now::default()),
             millis: 0,
+            turned_back_ms: 0,
             next_link: 0,
             heard: BTreeMap::new(),
             ended: Vec::new(),
@@ -125,7 +128,8 @@ impl Bench {
     }
 
     pub(crate) fn now(&self) -> Now {
-        Now::from_millis(self.millis)
+        let now = Now::from_millis(self.millis);
+        Now { unix: UnixMillis(now.unix.0.saturating_sub(self.turned_back_ms)), ..now }
     }
 
     /// Says something, and lets everybody hear what comes of it.

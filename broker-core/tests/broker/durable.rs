@@ -453,6 +453,26 @@ fn time_goes_on_while_the_broker_is_down() {
     assert_eq!(kept.records, BTreeMap::new());
 }
 
+/// [MQTT5-3.3.2-6]: nobody is told more than the publisher said.
+#[test]
+fn a_wall_clock_that_was_turned_back_makes_no_message_live_longer() {
+    let mut kept = Kept::new();
+    kept.bench.millis = 2 * 3_600_000;
+    kept.absent("c", "t", Q1);
+    let publisher = kept.join("p", &CLEAN);
+    let minute = Properties::parse(&[2, 0, 0, 0, 60]).expect("good properties");
+    kept.bench.publish_with(publisher, "t", b"x", Q1, true, PacketId(1), minute);
+    kept.commit();
+    kept.bench.millis += 30_000;
+    kept.bench.turned_back_ms = 3_600_000;
+    kept.crash();
+    let link = kept.bench.connect("c", &PERSISTENT);
+    kept.commit();
+    kept.bench.expect(link, &["connack success present", "t x q1 #1 expires 60"]);
+    kept.bench.pass(60_100);
+    assert_eq!(kept.bench.broker.usage().retained, 0);
+}
+
 /// [MQTT-3.3.1-6]: what a subscription was promised is not forgotten halfway.
 #[test]
 fn retained_messages_go_on_where_they_were_when_the_broker_went_down() {

@@ -7,6 +7,7 @@ use std::fmt::{self, Write};
 
 use super::kind::{Kind, TopicForm};
 use super::will_parts;
+use super::wire::Version;
 
 /// Sensors come first, MQTT clients after them.
 pub(crate) type Party = u32;
@@ -65,6 +66,16 @@ pub(crate) struct Book {
     pub(crate) kinds: Vec<Kind>,
     /// Publications of MQTT clients at QoS 0, 1 and 2.
     pub(crate) client_qos: [bool; 3],
+    /// One for each MQTT client.
+    pub(crate) voices: Vec<Voice>,
+}
+
+/// How an MQTT client speaks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Voice {
+    pub(crate) version: Version,
+    /// Octets of padding in its payloads, at most.
+    pub(crate) padding_max: usize,
 }
 
 impl Book {
@@ -84,8 +95,22 @@ impl Book {
         u8::try_from(forwarder).ok()
     }
 
+    /// Whether any sensors subscribe.
+    pub(crate) fn has_listeners(&self) -> bool {
+        self.kinds.iter().any(|kind| !kind.wishes.is_empty())
+    }
+
     pub(crate) const fn is_sensor(&self, party: Party) -> bool {
         party < self.sensors
+    }
+
+    fn voice(&self, client: Party) -> Voice {
+        self.voices[(client - self.sensors) as usize]
+    }
+
+    /// What an MQTT client speaks.
+    pub(crate) fn version(&self, client: Party) -> Version {
+        self.voice(client).version
     }
 
     /// A number that follows from the seed, a party and a number.
@@ -141,11 +166,11 @@ impl Book {
         } else {
             match self.client_topic(publication) {
                 ClientTopic::All => write!(text, "c/all"),
-                ClientTopic::Group(group) => write!(text, "c/g{group}/x"),
+                ClientTopic::Group(group) => write!(text, "c/g{group}/temperature"),
                 ClientTopic::One(sensor) => write!(text, "c/{sensor}"),
                 ClientTopic::Short(sensor) => write!(text, "{}", short_name(sensor)),
                 ClientTopic::Predefined(id) => write!(text, "pre/{id}"),
-                ClientTopic::Own(place) => write!(text, "r/{party}/{place}"),
+                ClientTopic::Own(place) => write!(text, "r/{party}/{place}/state"),
             }
         };
         written.expect("a string has room");
@@ -174,6 +199,17 @@ impl Book {
         payload.extend(check(hash));
         payload.resize(HEAD + padding, b'.');
         payload
+    }
+
+    /// Octets of its payload.
+    pub(crate) fn payload_len(&self, publication: Publication) -> usize {
+        let party = publication.party;
+        let padding_max = match self.is_sensor(party) {
+            true => self.kind(party).padding_max,
+            false if publication.is_will() => 0,
+            false => self.voice(party).padding_max,
+        };
+        HEAD + (self.hash(publication) >> 20) as usize % (padding_max + 1)
     }
 
     /// Whose payload it is, if it is anybody's.
@@ -222,6 +258,13 @@ impl ClientTopic {
 #[expect(clippy::cast_possible_truncation, reason = "a check sum is a part of a hash")]
 const fn check(hash: u64) -> [u8; 4] {
     (hash as u32).to_be_bytes()
+}
+
+/// A number that tells payloads apart.
+pub(crate) fn check_sum(payload: &[u8]) -> u64 {
+    payload.iter().fold(0xCBF2_9CE4_8422_2325, |sum, octet| {
+        (sum ^ u64::from(*octet)).wrapping_mul(0x0000_0100_0000_01B3)
+    })
 }
 
 /// The short topic name of a party.

@@ -88,6 +88,80 @@ features! {
     UnsubscribedById: "by id",
     /// UNSUBACK for a short topic name.
     UnsubscribedByShortName: "by short name",
+    /// A connection of MQTT 3.1.
+    Connected31: "connections of 3.1",
+    /// A connection of MQTT 5.0.
+    Connected5: "of 5.0",
+    /// A client of 5.0 found its session.
+    SessionResumed: "sessions found",
+    /// It did not, as its time was over.
+    SessionExpired: "over",
+    /// It found it in a process that began after it had gone.
+    SessionOutlivedCrash: "found after a crash",
+    /// Its time was over when it came back to another process.
+    SessionExpiredOverCrash: "over after a crash",
+    /// Clean Start with a session that outlives the connection.
+    CleanStart: "clean starts of kept sessions",
+    /// The session expiry was less than was asked for.
+    ExpiryCut: "session expiries cut",
+    /// DISCONNECT changed the session expiry.
+    ExpiryChanged: "changed at the end",
+    /// A connection was told that another one has its session.
+    TakenOver: "told of a take-over",
+    /// DISCONNECT 0x04, which publishes the will.
+    LeftWithWill: "left with their will",
+    /// A will came after its delay.
+    WillDelayed: "wills after their delay",
+    /// A will came since its session was over before the delay.
+    WillAtSessionEnd: "at the end of their session",
+    /// A client came back before its will was due.
+    WillCancelled: "cancelled by a return",
+    /// A message said what is left of its time.
+    ExpiryTold: "messages with an expiry",
+    /// It did, and had waited for seconds.
+    ExpiryLess: "that had waited",
+    /// A message came that had been kept through a crash, and said what is left of its time.
+    ExpiryOverCrash: "that were kept through a crash",
+    /// A message was not sent to somebody, as its time was over.
+    Expired: "expired unsent",
+    /// As many messages were under way to a client as it takes.
+    ReceiveMaximum: "full receive maxima of clients",
+    /// As many from it as the gateway takes.
+    OwnReceiveMaximum: "of the gateway",
+    /// A message was larger than a client takes, or may have been.
+    TooLarge: "messages too large for a client",
+    /// A client used an alias for a topic.
+    AliasUp: "aliases of clients",
+    /// A client gave an alias another meaning.
+    AliasMoved: "moved",
+    /// The gateway used an alias for a topic.
+    AliasDown: "aliases of the gateway",
+    /// A message had a subscription identifier.
+    Identifier: "messages with an identifier",
+    /// It had several.
+    Identifiers: "with several",
+    /// A client was not sent what it had published.
+    NoLocal: "kept from their publisher",
+    /// A live message had RETAIN.
+    RetainAsPublished: "live with RETAIN",
+    /// A SUBSCRIBE was to be answered without retained messages.
+    RetainHandling: "subscriptions without replay",
+    /// A message came to a member of a group.
+    Shared: "messages for a group",
+    /// It came to another member than it was sent to first.
+    HandedOn: "handed on",
+    /// A message had user properties.
+    UserProperties: "with user properties",
+    /// A message had the properties of one that was published before a crash.
+    PropertiesOverCrash: "with those from before a crash",
+    /// A client refused a message.
+    Refused: "refused by clients",
+    /// The gateway refused one.
+    RefusedByGateway: "by the gateway",
+    /// The gateway said that nobody had subscribed.
+    NobodySubscribed: "publications for nobody",
+    /// The gateway has set the keep alive.
+    ServerKeepAlive: "keep alives of the gateway",
 }
 
 /// How often each was there.

@@ -26,6 +26,7 @@ use mqtt_sn_gw::store::{Health, OpenError};
 use super::harm::{Harm, Served};
 use super::moments::Moments;
 use super::plant::{self, Fault, Records};
+use super::plant5;
 use super::store::{Drive, Store};
 use super::wire::Octets;
 
@@ -125,6 +126,8 @@ pub(crate) struct Hub {
     fault: Option<Fault>,
     /// Records that were deleted, for a fault that brings them back.
     deleted: Records,
+    /// Messages that were larger than a client of MQTT 5.0 takes, in this process.
+    pub(crate) too_large: u64,
 }
 
 impl Hub {
@@ -150,6 +153,7 @@ impl Hub {
             rng,
             fault,
             deleted: Records::new(),
+            too_large: 0,
         };
         hub.open_store().expect("an empty disk that works");
         hub
@@ -218,6 +222,7 @@ impl Hub {
             }
         })?;
         self.setup.broker.seed += 1;
+        self.too_large = 0;
         (self.broker, self.sn) = machines(&self.setup, now);
         self.has_more = true;
         self.unsafe_turns.clear();
@@ -509,6 +514,7 @@ impl Hub {
             Output::Send { link, packet } => {
                 let Some(end) = self.ends.get_mut(&link.0) else { return true };
                 let (flow, must_close) = end.tell(packet, self.setup.out_high);
+                self.too_large += u64::from(matches!(flow, Flow::GiveUp(_)));
                 self.dirty.push(link.0);
                 self.broker.react(link, flow);
                 if must_close {
@@ -556,7 +562,7 @@ impl Hub {
 
     /// Hears whole packets; after CONNECT the answer leaves first.
     fn hear(&mut self, now: Now, conn: Conn, hear: Hear<'_>) {
-        let Self { ends, broker, setup, .. } = self;
+        let Self { ends, broker, setup, fault, .. } = self;
         let Some(end) = ends.get_mut(&conn) else { return };
         let mut inbox = std::mem::take(&mut end.inbox);
         let mut used = 0;
@@ -567,7 +573,9 @@ impl Hub {
                 if let Incoming::Connect(connect) = &incoming {
                     *credit = connect.credit;
                 }
-                broker.handle(now, LinkId(conn), incoming);
+                plant5::hear(*fault, incoming, |incoming| {
+                    broker.handle(now, LinkId(conn), incoming);
+                });
             });
             match received {
                 Ok(Received::Packet { used: octets, kind }) => {

@@ -4,20 +4,21 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `profile`, `kind`, `book` | what a world is made of, drawn from its seed |
+//! | `profile`, `kind`, `book`, `extras` | what a world is made of, drawn from its seed |
 //! | `heap`, `net`, `place` | virtual time, the radio, and who is where in it |
 //! | `hub` | the machine under test |
 //! | `store`, `moments`, `harm` | what it keeps its state on, and every state that was |
 //! | `sensor`, `client`, `twin`, `hostile` | virtual devices, on octets of their own |
 //! | `model`, `ledger`, `wills`, `will_parts` | who has to get what, by linear search |
 //! | `watch`, `stream`, `strangers`, `discovery` | what may pass at the machine's door |
-//! | `plant` | deliberate faults that the checks have to find |
+//! | `plant`, `plant5` | deliberate faults that the checks have to find |
 //! | `features` | counts of what the worlds are meant to contain |
 //! | `world`, `report` | all of it together |
 
 mod book;
 mod client;
 mod discovery;
+mod extras;
 mod features;
 mod harm;
 mod heap;
@@ -30,6 +31,7 @@ mod moments;
 mod net;
 mod place;
 mod plant;
+mod plant5;
 mod profile;
 mod report;
 mod sensor;
@@ -41,6 +43,7 @@ mod watch;
 mod will_parts;
 mod wills;
 pub(crate) mod wire;
+mod wire5;
 mod world;
 
 pub use features::Feature;

@@ -5,7 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use super::book::{Party, Publication};
+use super::book::{Book, Party, Publication};
+
+/// Octets of a PUBLISH besides topic name, payload and properties of the publisher, at most: a
+/// fixed header, the length of the topic, identifier, length of properties, an alias, and the
+/// identifiers of four subscriptions.
+const PACKET_OVERHEAD: usize = 4 + 2 + 2 + 2 + 3 + 4 * 5;
 
 /// Whether a topic name fits a filter [MQTT-4.7.1-2], [MQTT-4.7.1-3], [MQTT-4.7.2-1].
 pub(crate) fn fits(filter: &str, topic: &str) -> bool {
@@ -24,11 +29,32 @@ pub(crate) fn fits(filter: &str, topic: &str) -> bool {
     levels.next().is_none()
 }
 
+/// The group and the filter of a shared subscription.
+pub(crate) fn share(filter: &str) -> Option<(&str, &str)> {
+    filter.strip_prefix("$share/")?.split_once('/')
+}
+
+/// What MQTT 5.0 adds to a subscription; nothing in other versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wants {
+    /// The bit of its subscription identifier; 0: it has none.
+    pub(crate) id: u16,
+    pub(crate) no_local: bool,
+    pub(crate) as_published: bool,
+    /// 0 always, 1 for a new subscription, 2 never.
+    pub(crate) handling: u8,
+}
+
 /// A subscription.
 #[derive(Clone, Debug)]
 pub(crate) struct Subscription {
     pub(crate) filter: String,
     pub(crate) qos: u8,
+    pub(crate) wants: Wants,
+    /// Times that retained messages may have been sent for it.
+    pub(crate) replays: u32,
+    /// They have to be, as far as the last SUBSCRIBE goes.
+    pub(crate) is_replay_sure: bool,
     /// It was acknowledged.
     pub(crate) is_sure: bool,
     pub(crate) since: u64,
@@ -48,6 +74,8 @@ pub(crate) struct Session {
     pub(crate) is_persistent: bool,
     /// Until then it lasts at least, if it does not outlive its connection.
     pub(crate) lasts_until: u64,
+    /// Octets of the largest packet that its client takes; 0: any.
+    pub(crate) packet_max: u32,
 }
 
 impl Session {
@@ -56,23 +84,54 @@ impl Session {
         self.is_persistent || now < self.lasts_until
     }
 
-    /// The highest QoS of what fits, and whether any of it above QoS 0 is sure: with that a message
-    /// has to come, at whatever QoS. What is sure at QoS 0 only promises nothing, whatever else may
-    /// be there or have gone with a crash before it was answered.
-    fn match_topic(&self, topic: &str) -> Option<(u8, bool)> {
+    /// What fits a topic, added up, shared subscriptions apart. It is sure if any of it above QoS 0
+    /// is: with that a message has to come, at whatever QoS. What is sure at QoS 0 only promises
+    /// nothing, whatever else may be there or have gone with a crash before it was answered.
+    fn match_topic(&self, party: Party, publisher: Party, topic: &str) -> Option<Match> {
+        let is_heard = |it: &&Subscription| !(it.wants.no_local && party == publisher);
         let fitting = || self.subscriptions.iter().filter(|it| fits(&it.filter, topic));
-        let qos = fitting().map(|it| it.qos).max()?;
-        Some((qos, fitting().any(|it| it.is_sure && it.qos > 0)))
+        let mut found: Option<Match> = None;
+        for Subscription { qos, wants, is_sure, .. } in fitting().filter(is_heard) {
+            let found = found.get_or_insert_with(|| Match { party, ..Match::default() });
+            found.qos = found.qos.max(*qos);
+            found.is_sure |= *is_sure && *qos > 0;
+            found.ids[1] |= wants.id;
+            found.ids[0] |= if *is_sure { wants.id } else { 0 };
+            found.retain[1] |= wants.as_published;
+            found.retain[0] |= wants.as_published && *is_sure;
+        }
+        found
+    }
+
+    /// What it asked for of a group that fits a topic.
+    fn match_share(&self, party: Party, topic: &str) -> Option<Match> {
+        let fitting =
+            |it: &&Subscription| share(&it.filter).is_some_and(|(_, filter)| fits(filter, topic));
+        let Subscription { qos, wants, is_sure, .. } = self.subscriptions.iter().find(fitting)?;
+        Some(Match {
+            party,
+            qos: *qos,
+            is_sure: *is_sure && *qos > 0,
+            ids: [if *is_sure { wants.id } else { 0 }, wants.id],
+            retain: [wants.as_published && *is_sure, wants.as_published],
+            is_shared: true,
+        })
     }
 }
 
 /// Somebody who is to get a publication.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Match {
     pub(crate) party: Party,
     pub(crate) qos: u8,
     /// It has to get it, if that has QoS 1 or 2.
     pub(crate) is_sure: bool,
+    /// Bits of the subscription identifiers that come along for sure, and of those that may.
+    pub(crate) ids: [u16; 2],
+    /// Whether RETAIN stays for sure, and whether it may.
+    pub(crate) retain: [bool; 2],
+    /// It, or another member of its group.
+    pub(crate) is_shared: bool,
 }
 
 /// A message that was to be retained, and when it was, or may have been, the one.
@@ -104,31 +163,67 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// Who is to get a publication to `topic`.
-    pub(crate) fn matches(&self, topic: &str, now: u64) -> Vec<Match> {
-        let sessions = self.sessions.iter();
-        sessions
-            .filter_map(|(party, session)| {
-                let (qos, is_sure) = session.match_topic(topic)?;
-                Some(Match { party: *party, qos, is_sure: is_sure && session.lasts(now) })
-            })
-            .collect()
+    /// Who is to get what `publisher` publishes to `topic`.
+    pub(crate) fn matches(&self, topic: &str, publisher: Party, now: u64) -> Vec<Match> {
+        let mut found = Vec::new();
+        for (party, session) in &self.sessions {
+            let plain = session.match_topic(*party, publisher, topic);
+            let shared = session.match_share(*party, topic);
+            let lasts = session.lasts(now);
+            let settled = |it: Match| Match { is_sure: it.is_sure && lasts, ..it };
+            found.extend(plain.into_iter().chain(shared).map(settled));
+        }
+        found
+    }
+
+    /// Whether the publisher has asked for this topic, and not for what it publishes there itself.
+    pub(crate) fn is_own(&self, topic: &str, publisher: Party) -> bool {
+        let session = self.sessions.get(&publisher);
+        let subscriptions = session.map(|it| it.subscriptions.as_slice()).unwrap_or_default();
+        subscriptions.iter().any(|it| it.wants.no_local && fits(&it.filter, topic))
     }
 
     pub(crate) fn subscribe(&mut self, party: Party, filter: &str, qos: u8, now: u64) {
+        self.subscribe_with(party, filter, qos, Wants::default(), now);
+    }
+
+    /// Adds a subscription or puts it in the place of the one that is there.
+    pub(crate) fn subscribe_with(
+        &mut self,
+        party: Party,
+        filter: &str,
+        qos: u8,
+        wants: Wants,
+        now: u64,
+    ) {
         let session = self.sessions.entry(party).or_default();
         let old = session.subscriptions.iter_mut().find(|it| it.filter == filter);
+        let is_plain = share(filter).is_none();
+        let may_replay = |is_there: bool| is_plain && wants.handling < 1 + u8::from(!is_there);
         if let Some(old) = old {
+            old.replays += u32::from(may_replay(old.is_sure));
+            old.is_replay_sure = is_plain && wants.handling == 0;
             // In its place, whatever came before [MQTT-3.8.4-3]; which QoS a message gets that
             // crosses it is open until the answer.
-            old.is_sure &= old.qos == qos;
-            old.qos = qos;
+            old.is_sure &= old.qos == qos && old.wants == wants;
+            (old.qos, old.wants) = (qos, wants);
             old.since = now;
             return;
         }
         let begun = *session.begun.entry(filter.to_owned()).or_insert(now);
-        let (filter, since) = (filter.to_owned(), now);
-        session.subscriptions.push(Subscription { filter, qos, is_sure: false, since, begun });
+        let (filter, since, is_sure) = (filter.to_owned(), now, false);
+        let is_replay_sure = may_replay(false);
+        let replays = u32::from(is_replay_sure);
+        session.subscriptions.push(Subscription {
+            filter,
+            qos,
+            wants,
+            replays,
+            is_replay_sure,
+            is_sure,
+            since,
+            begun,
+        });
     }
 
     /// The subscription was acknowledged.
@@ -166,6 +261,33 @@ impl Model {
             session.begun.clear();
             session.given_up.clear();
         }
+    }
+
+    /// All of a session is gone with this turn, which a crash may undo.
+    pub(crate) fn discard(&mut self, party: Party, turn: u64) {
+        let session = self.sessions.entry(party).or_default();
+        let gone = std::mem::take(&mut session.subscriptions);
+        session.given_up.retain(|(_, it)| gone.iter().all(|gone| gone.filter != it.filter));
+        session.given_up.extend(gone.into_iter().map(|it| (turn, it)));
+        session.begun.clear();
+    }
+
+    /// Whether the client takes a packet as large as that of this publication may be.
+    pub(crate) fn fits_client(&self, party: Party, book: &Book, publication: Publication) -> bool {
+        let packet_max = self.sessions.get(&party).map_or(0, |it| it.packet_max);
+        if packet_max == 0 {
+            return true;
+        }
+        let mut topic = String::new();
+        book.topic(publication, &mut topic);
+        let content = book.extras(publication).len() + book.payload_len(publication);
+        topic.len() + content + PACKET_OVERHEAD <= packet_max as usize
+    }
+
+    /// What of a session is still there is open.
+    pub(crate) fn doubt_all(&mut self, party: Party) {
+        let session = self.sessions.entry(party).or_default();
+        session.subscriptions.iter_mut().for_each(|it| it.is_sure = false);
     }
 
     pub(crate) fn end(&mut self, party: Party) {
@@ -294,6 +416,10 @@ mod tests {
         check("a/b", &["a/b"], &["a", "a/b/", "a/bc"]);
     }
 
+    fn found(qos: u8, is_sure: bool) -> Match {
+        Match { party: 1, qos, is_sure, ..Match::default() }
+    }
+
     #[test]
     fn overlapping_subscriptions_are_one_match_with_the_highest_qos() {
         let mut model = Model::default();
@@ -302,11 +428,11 @@ mod tests {
             model.subscribe(1, filter, qos, 0);
         }
         model.confirm(1, "a/+");
-        assert_eq!(model.matches("a/b", 5), [Match { party: 1, qos: 2, is_sure: true }]);
+        assert_eq!(model.matches("a/b", 9, 5), [found(2, true)]);
         model.unsubscribe(1, "a/+", 7);
-        assert_eq!(model.matches("a/b", 5), [Match { party: 1, qos: 0, is_sure: false }]);
+        assert_eq!(model.matches("a/b", 9, 5), [found(0, false)]);
         model.crash(6);
-        assert_eq!(model.matches("a/b", 5), [Match { party: 1, qos: 2, is_sure: false }]);
+        assert_eq!(model.matches("a/b", 9, 5), [found(2, false)]);
     }
 
     #[test]
@@ -316,9 +442,9 @@ mod tests {
         model.subscribe(1, "a/+", 0, 0);
         model.confirm(1, "a/+");
         model.subscribe(1, "a/b", 1, 0);
-        assert_eq!(model.matches("a/b", 5), [Match { party: 1, qos: 1, is_sure: false }]);
+        assert_eq!(model.matches("a/b", 9, 5), [found(1, false)]);
         model.confirm(1, "a/b");
-        assert_eq!(model.matches("a/b", 5), [Match { party: 1, qos: 1, is_sure: true }]);
+        assert_eq!(model.matches("a/b", 9, 5), [found(1, true)]);
     }
 
     #[test]

@@ -16,9 +16,10 @@ use fastrand::Rng;
 use super::book::Book;
 use super::hub::{Conn, Out};
 use super::place::{Letter, Place};
+use super::plant5;
 use super::wire::{
-    DUP, MqttPublish, Octets, RETAIN, SnPublish, first_packet, frame, mqtt, packet, sn, split,
-    string, u16_at,
+    self, DUP, MqttPublish, Octets, RETAIN, SnPublish, Version, first_packet, frame, mqtt, sn,
+    split, string, u16_at,
 };
 use crate::fuzz::store_replay::crc32;
 
@@ -169,6 +170,48 @@ faults! {
     ReloadForgetsReceived,
     /// A reload ends the links of sensors.
     ReloadLosesLinks,
+    /// A client of 5.0 is not told how long a message lasts.
+    ForgetExpiry,
+    /// It is told that a message lasts as long as it did when it was published.
+    FreshExpiry,
+    /// A topic alias comes without its topic ever having been named.
+    NamelessAlias,
+    /// A topic alias stands for another topic.
+    WrongAlias,
+    /// One more message is under way than the client takes.
+    ExceedReceiveMaximum,
+    /// A user property is left out.
+    LoseUserProperty,
+    /// The response topic is left out.
+    LoseResponseTopic,
+    /// A message has the subscription identifier of another filter.
+    WrongIdentifier,
+    /// A message has no subscription identifier.
+    LoseIdentifier,
+    /// RETAIN is not as it was published.
+    LoseRetainAsPublished,
+    /// A client is sent what it published itself.
+    IgnoreNoLocal,
+    /// Retained messages are sent although they were not asked for.
+    IgnoreRetainHandling,
+    /// A message for a group comes to its next member, too.
+    ShareWithTwo,
+    /// Messages for a member of a group are lost.
+    LoseShared,
+    /// A will is published at once, whatever its delay.
+    IgnoreWillDelay,
+    /// A session ends with its connection, whatever its expiry.
+    ForgetSessionExpiry,
+    /// A session outlives its expiry.
+    IgnoreSessionExpiry,
+    /// A client is not told that its session is taken over.
+    SilentTakeOver,
+    /// CONNACK does not tell the receive maximum.
+    LoseServerProperty,
+    /// A client of 3.1 is told whether its session is there.
+    SessionPresentIn31,
+    /// The gateway says that nobody has subscribed.
+    NobodySubscribed,
     /// A repeated PUBLISH on a stream has no DUP.
     ForgetDupOnStream,
     /// Answers leave before their changes are written.
@@ -213,6 +256,14 @@ faults! {
     IgnoreSyncFailure,
     /// A frame with the wrong checksum is taken for a good one.
     AcceptDamage,
+    /// A restart forgets how long sessions last.
+    ForgetExpiryOfSessions,
+    /// A restart forgets how long messages last.
+    ForgetExpiryOfMessages,
+    /// A restart forgets user properties and the like.
+    ForgetProperties,
+    /// A restart forgets how long wills are put off.
+    ForgetDelayOfWills,
 }
 
 /// Records of the store.
@@ -230,6 +281,15 @@ pub(crate) enum Up {
         sensor: u32,
         place: Place,
     },
+}
+
+/// A packet on its way to a client.
+#[derive(Clone, Copy, Debug)]
+struct Packet<'a> {
+    conn: Conn,
+    version: Version,
+    whole: &'a [u8],
+    body: &'a [u8],
 }
 
 /// See the [module](self).
@@ -330,7 +390,12 @@ impl Plant {
     }
 
     /// What the machine puts out.
-    pub(crate) fn down(&mut self, outs: &mut Vec<Out>, book: &Book) {
+    pub(crate) fn down(
+        &mut self,
+        outs: &mut Vec<Out>,
+        book: &Book,
+        version: impl Fn(Conn) -> Version,
+    ) {
         let Some(fault) = self.fault else { return };
         for out in std::mem::take(outs) {
             match out {
@@ -350,7 +415,8 @@ impl Plant {
                     let mut changed = Vec::new();
                     let mut rest = &octets[..];
                     while let Some((whole, body)) = first_packet(rest) {
-                        self.packet(fault, conn, whole, body, &mut changed, book);
+                        let packet = Packet { conn, version: version(conn), whole, body };
+                        self.packet(fault, packet, &mut changed, book);
                         rest = &rest[whole.len()..];
                     }
                     changed.extend_from_slice(rest);
@@ -467,21 +533,22 @@ impl Plant {
         outs.extend(more.into_iter().map(|octets| (sensor, place, octets)));
     }
 
-    fn packet(
-        &mut self,
-        fault: Fault,
-        conn: Conn,
-        whole: &[u8],
-        body: &[u8],
-        out: &mut Vec<u8>,
-        book: &Book,
-    ) {
+    fn packet(&mut self, fault: Fault, packet: Packet<'_>, out: &mut Vec<u8>, book: &Book) {
+        let Packet { conn, version, whole, body } = packet;
         let first = whole[0];
-        let publish = MqttPublish::read(first, body).filter(|_| first >> 4 == mqtt::PUBLISH);
+        let is_publish = first >> 4 == mqtt::PUBLISH;
+        let publish = MqttPublish::read(version, first, body).filter(|_| is_publish);
+        let publish = publish.as_ref();
         let publication = publish.and_then(|it| book.read(it.data));
         let is_will = publication.is_some_and(|it| it.is_will());
         let qos = publish.map_or(9, |it| it.qos());
         let is_live = publication.is_some() && !is_will && first & 1 == 0;
+        let mut strikes = || self.strikes();
+        if let Some(changed) = plant5::say(fault, version, whole, body, book, &mut strikes) {
+            self.planted += 1;
+            out.extend(changed);
+            return;
+        }
         match fault {
             Fault::LoseWills if is_will => self.planted += 1,
             Fault::ForgetDupOnStream if publish.is_some() => {
@@ -507,11 +574,12 @@ impl Plant {
                 let Some(it) = publish else { return };
                 let id = it.id.to_be_bytes();
                 let id = if qos > 0 { id.as_slice() } else { &[] };
-                out.extend(packet(first, &[&string(b"s/0/0/0"), id, it.data]));
+                let after = &body[2 + it.topic.len() + id.len()..];
+                out.extend(wire::packet(first, &[&string(b"s/0/0/0"), id, after]));
             }
             Fault::LoseRetained if publish.is_some_and(|it| it.is_retained()) => {}
             Fault::DenySession if first >> 4 == mqtt::CONNACK => {
-                out.extend(packet(first, &[&[0, body[1]]]));
+                out.extend(wire::packet(first, &[&[0], &body[1..]]));
             }
             _ => out.extend_from_slice(whole),
         }
@@ -588,7 +656,7 @@ pub(crate) fn spoil(fault: Fault, records: &mut Records, deleted: &Records, rng:
             }
             records.sort_by_key(|(key, _)| key.table());
         }
-        _ => {}
+        _ => plant5::spoil(fault, records),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a world is made of: drawn from its seed within what its profile allows.
 
+use core::num::NonZeroU16;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -16,12 +17,14 @@ use mqtt_sn_gw::sn::{self, Rebind, Retry};
 use mqtt_sn_gw::store::LogConfig;
 
 use super::Options;
-use super::book::{Book, GROUPS, PREDEFINED};
-use super::client::Role;
+use super::book::{Book, GROUPS, PREDEFINED, Voice};
+use super::client::{Five, Offer, Role, Wish};
 use super::hub::Setup;
 use super::kind::{Kind, Taste};
 use super::net::Weather;
 use super::store::Drive;
+use super::stream::Rules;
+use super::wire::Version;
 
 /// What a world is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -125,8 +128,19 @@ impl Plan {
             // Room for all, and for those whom nobody has missed yet.
             setup.sn.nodes_per_forwarder = 4 * (sensors / forwarders) + 5;
         }
+        let voice = |role: &Role| Voice { version: role.version, padding_max: role.padding_max };
+        let voices = roles.iter().map(voice).collect();
         Self {
-            book: Book { seed, sensors, clients, forwarders, nodes_percent, kinds, client_qos },
+            book: Book {
+                seed,
+                sensors,
+                clients,
+                forwarders,
+                nodes_percent,
+                kinds,
+                client_qos,
+                voices,
+            },
             roles,
             weather: weather(profile, rng),
             rates: rates(profile, rng, is_kept),
@@ -224,7 +238,7 @@ fn rates(profile: Profile, rng: &mut Rng, is_kept: bool) -> Rates {
 
 fn steady_roles() -> Vec<Role> {
     let role = |group| Role {
-        filters: vec![(format!("s/{group}/#"), 1)],
+        filters: vec![Wish { filter: format!("s/{group}/#"), qos: 1, ..Wish::default() }],
         window: 1,
         keep_alive_s: 600,
         ..Role::default()
@@ -235,43 +249,108 @@ fn steady_roles() -> Vec<Role> {
 /// The first one watches all wills and never fails.
 fn draw_roles(rng: &mut Rng, profile: Profile, minutes: u32, sensors: u32) -> Vec<Role> {
     let watcher = Role {
-        filters: vec![("w/#".to_owned(), 2)],
+        version: version(rng),
+        filters: vec![Wish { filter: "w/#".to_owned(), qos: 2, ..Wish::default() }],
         window: 1,
         keep_alive_s: 60,
+        five: Five { expiry_s: u32::MAX, alias_maximum: 10, ..Five::default() },
         ..Role::default()
     };
     let mut roles = vec![watcher];
     let run_ms = u64::from(minutes) * 60_000;
     let filters =
         ["#", "s/#", "+/+/+", "s/3/+", "pre/#", "+", "r/#", "c/all", "pre/2", "+/all", "s/+/#"];
-    for place in 0..rng.u32(2..6) {
+    for place in 0..rng.u32(3..7) {
         let publishes = place < 2;
         let goal = if publishes { rng.u32(20..60) + sensors / 2 } else { 0 };
-        let mut mine: Vec<(String, u8)> = (0..rng.u32(1..3))
-            .map(|_| (filters[rng.usize(..filters.len())].to_owned(), rng.u8(0..3)))
+        let version = version(rng);
+        let mut mine: Vec<Wish> = (0..rng.u32(1..3))
+            .map(|_| {
+                let filter = filters[rng.usize(..filters.len())];
+                wish(rng, version, filter)
+            })
             .collect();
         if place == 2 {
-            mine[0] = ("#".to_owned(), 2);
+            mine[0] = Wish { qos: 2, ..wish(rng, version, "#") };
         }
-        mine.dedup_by(|a, b| a.0 == b.0);
+        if version.is_5() && publishes && rng.bool() {
+            // What it hears of itself, or does not.
+            mine.push(wish(rng, version, "r/#"));
+        }
+        mine.sort_by(|a, b| a.filter.cmp(&b.filter));
+        mine.dedup_by(|a, b| a.filter == b.filter);
         let slow = if profile == Profile::SleepyFarm { 1 } else { 0 };
         roles.push(Role {
+            version,
             filters: mine,
             goal,
             interval_ms: (run_ms / u64::from(goal.max(1)) / (2 + slow)).max(1),
             window: rng.usize(1..20),
             is_clean: rng.u32(..3) == 0,
-            has_will: rng.u32(..3) == 0,
+            has_will: rng.bool(),
             keep_alive_s: rng.u16(10..100),
             padding_max: rng.usize(..60),
+            leaves_every_ms: [0, rng.u64(5_000..120_000)][rng.usize(..2)],
+            five: draw_five(rng),
         });
     }
+    if rng.bool() {
+        roles.extend(draw_group(rng));
+    }
     roles
+}
+
+/// The members of a group, each with this subscription alone. They may speak different versions.
+fn draw_group(rng: &mut Rng) -> Vec<Role> {
+    let filter = ["$share/workers/s/#", "$share/workers/#", "$share/workers/c/+"][rng.usize(..3)];
+    let qos = rng.u8(1..3);
+    let member = |rng: &mut Rng| {
+        let version = version(rng);
+        // No Local is an error in a shared subscription [MQTT5-3.8.3-4].
+        let wish = wish(rng, version, filter);
+        Role {
+            version,
+            filters: vec![Wish { qos, options: wish.options & !0x04, ..wish }],
+            window: 1,
+            is_clean: rng.u32(..3) == 0,
+            keep_alive_s: rng.u16(10..100),
+            leaves_every_ms: rng.u64(5_000..120_000),
+            five: Five { packet_maximum: 0, ..draw_five(rng) },
+            ..Role::default()
+        }
+    };
+    (0..rng.u32(2..4)).map(|_| member(rng)).collect()
+}
+
+fn version(rng: &mut Rng) -> Version {
+    [Version::V31, Version::V311, Version::V5][rng.usize(..3)]
+}
+
+fn wish(rng: &mut Rng, version: Version, filter: &str) -> Wish {
+    let (qos, has_id) = (rng.u8(0..3), rng.bool());
+    // No Local, Retain As Published, Retain Handling.
+    let options = rng.u8(0..4) << 2 | rng.u8(0..3) << 4;
+    let (options, has_id) = if version.is_5() { (options, has_id) } else { (0, false) };
+    Wish { filter: filter.to_owned(), qos, options, has_id }
+}
+
+fn draw_five(rng: &mut Rng) -> Five {
+    Five {
+        expiry_s: [0, rng.u32(1..10), rng.u32(10..60), 3_600, u32::MAX][rng.usize(..5)],
+        starts_anew: rng.bool(),
+        will_delay_s: [0, rng.u32(1..20), rng.u32(1..90)][rng.usize(..3)],
+        receive_maximum: [0, 1, rng.u16(1..10)][rng.usize(..3)],
+        packet_maximum: [0, 0, rng.u32(90..250)][rng.usize(..3)],
+        alias_maximum: [0, 1, rng.u16(1..12)][rng.usize(..3)],
+        has_aliases: rng.bool(),
+        refuses: rng.u32(..3) == 0,
+    }
 }
 
 fn setup(rng: &mut Rng, sensors: u32, seed: u64, is_steady: bool) -> Setup {
     let sessions = sensors as usize * 2 + 2_000;
     let limits = Limits {
+        session_expiry_max_s: if is_steady { 86_400 } else { [100_000, 604_800][rng.usize(..2)] },
         memory_bytes: if is_steady { 16 << 30 } else { 256 << 20 },
         sessions_max: sessions,
         ..Limits::default()
@@ -283,8 +362,12 @@ fn setup(rng: &mut Rng, sensors: u32, seed: u64, is_steady: bool) -> Setup {
         overflow: [Overflow::RejectNew, Overflow::DropOldest][rng.usize(..2)],
     };
     let mqtt = mqtt::Settings {
-        versions: Versions { mqtt31: true, mqtt311: true, mqtt5: false },
+        versions: Versions::ALL,
         window: rng.u16(1..=20),
+        receive_maximum: [rng.u16(1..=4), 100][rng.usize(..2)],
+        topic_alias_maximum: [0, 2, 10][rng.usize(..3)],
+        outbound_alias_maximum: [0, 2, 32][rng.usize(..3)],
+        keep_alive_max_s: [None, NonZeroU16::new(rng.u16(10..60))][rng.usize(..2)],
         session_expiry_s: u32::MAX,
         queue,
         ..mqtt::Settings::default()
@@ -376,6 +459,30 @@ pub(crate) fn plain_settings() -> sn::Settings {
         overflow: Overflow::RejectNew,
     };
     sn_settings(&mut Rng::with_seed(1), queue, 10, true)
+}
+
+impl Setup {
+    /// What clients of MQTT 5.0 are told of it.
+    pub(crate) fn offer(&self) -> Offer {
+        let mqtt::Settings { receive_maximum, topic_alias_maximum, packet_bytes_max, .. } =
+            self.mqtt;
+        Offer {
+            receive_maximum,
+            alias_maximum: topic_alias_maximum,
+            keep_alive_s_max: self.mqtt.keep_alive_max_s.map(NonZeroU16::get),
+            expiry_s_max: self.broker.limits.session_expiry_max_s,
+            packet_bytes_max,
+        }
+    }
+
+    /// What their connections are held to.
+    pub(crate) fn rules(&self) -> Rules {
+        Rules {
+            is_kept: self.drive.is_some(),
+            expiry_s_max: self.broker.limits.session_expiry_max_s,
+            window: self.mqtt.window,
+        }
+    }
 }
 
 fn predefined(id: u16) -> TopicBuf {

@@ -58,7 +58,6 @@ impl Report {
     /// Adds what another run found.
     pub fn add(&mut self, other: &Self) {
         self.virtual_ms += other.virtual_ms;
-        self.features.add(&other.features);
         self.dropped += other.dropped;
         self.publish_received += other.publish_received;
         self.publish_sent += other.publish_sent;
@@ -101,6 +100,7 @@ impl Report {
         sum.retained += more.retained;
         sum.wills += more.wills;
         sum.foreign += more.foreign;
+        self.features.add(&other.features);
     }
 }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::book::{Party, Publication};
+use super::features::{Feature, Features};
 use super::will_parts::{self, Change, DELETED, Options, Parts, Topics};
 
 /// How much earlier than computed a will may come.
@@ -34,6 +35,8 @@ struct Armed {
     is_replaced: bool,
     /// It has outlived a crash, and its will has QoS 0: that reaches only who is there.
     is_fleeting: bool,
+    /// What it is an example of, if it is published.
+    feature: Option<Feature>,
 }
 
 /// A will that may have been published by now.
@@ -71,6 +74,7 @@ pub(crate) struct Wills {
     replaced: Vec<(u64, Party, Options)>,
     /// What the wills of sensors have become by updates.
     parts: Parts,
+    pub(crate) features: Features,
 }
 
 impl Wills {
@@ -85,8 +89,8 @@ impl Wills {
         self.end(will.party, now);
         self.parts.begin(will.party, will.number);
         let (due, noticed_by) = (since + silence_ms, now + silence_ms);
-        let (number, is_replaced, is_fleeting) = (will.number, false, false);
-        let armed = Armed { number, due, noticed_by, turn, is_replaced, is_fleeting };
+        let (number, is_replaced, is_fleeting, feature) = (will.number, false, false, None);
+        let armed = Armed { number, due, noticed_by, turn, is_replaced, is_fleeting, feature };
         self.armed.insert(will.party, armed);
     }
 
@@ -109,8 +113,8 @@ impl Wills {
             }
         }
         let (due, noticed_by) = (since + silence_ms, now + silence_ms);
-        let (is_replaced, is_fleeting) = (false, false);
-        let armed = Armed { number, due, noticed_by, turn, is_replaced, is_fleeting };
+        let (is_replaced, is_fleeting, feature) = (false, false, None);
+        let armed = Armed { number, due, noticed_by, turn, is_replaced, is_fleeting, feature };
         self.armed.insert(party, armed);
         true
     }
@@ -140,6 +144,9 @@ impl Wills {
         let is_sure = now > armed.noticed_by + EARLY_MS && !armed.is_replaced;
         let is_heard = !armed.is_fleeting || armed.due >= self.watched_since;
         let by = armed.noticed_by.saturating_add(LATE_MS);
+        if let Some(feature) = armed.feature.filter(|_| is_sure) {
+            self.features.count(feature);
+        }
         self.set_loose(party, armed, (is_sure && is_heard).then_some(by));
         if is_sure {
             self.armed.remove(&party);
@@ -204,6 +211,35 @@ impl Wills {
         if let Some(armed) = self.armed.remove(&party) {
             self.set_loose(party, armed, Some(now + LATE_MS));
         }
+    }
+
+    /// The connection ended in a way that publishes the will at the first of these times at the
+    /// earliest and at the second at the latest, if its client does not return before that.
+    pub(crate) fn delayed(&mut self, party: Party, now: u64, due: [u64; 2], feature: Feature) {
+        self.let_go(party, now);
+        if let Some(armed) = self.armed.get_mut(&party) {
+            [armed.due, armed.noticed_by] = due;
+            armed.feature = Some(feature);
+        }
+    }
+
+    /// Whether the will of the connection that was is published is open.
+    pub(crate) fn doubted(&mut self, party: Party, now: u64) {
+        self.let_go(party, now);
+        if let Some(armed) = self.armed.remove(&party) {
+            self.set_loose(party, armed, None);
+        }
+    }
+
+    /// Nothing is published of the connection that was: its client has said so, or has returned.
+    /// A crash may undo that, if it comes before this turn is safe. Returns whether there was a
+    /// will.
+    pub(crate) fn given_up(&mut self, party: Party, turn: u64, now: u64) -> bool {
+        self.let_go(party, now);
+        let Some(armed) = self.armed.remove(&party) else { return false };
+        let options = self.parts.options(party, armed.number);
+        self.replaced.push((turn, party, options));
+        true
     }
 
     /// A subscriber was given a will.

@@ -1,9 +1,24 @@
 //! Octets of both protocols, as the specifications draw them and on none of the gateway's code.
 
+use super::wire5::Properties;
 pub(crate) use crate::client::sn::msg_type as sn;
 
 /// The type of what a forwarder has wrapped.
 pub(crate) const ENCAPSULATED: u8 = 0xFE;
+/// A version of MQTT.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Version {
+    V31,
+    #[default]
+    V311,
+    V5,
+}
+
+impl Version {
+    pub(crate) fn is_5(self) -> bool {
+        self == Self::V5
+    }
+}
 
 /// Flags of MQTT-SN.
 pub(crate) const DUP: u8 = 0x80;
@@ -95,7 +110,7 @@ impl<'a> SnPublish<'a> {
     }
 }
 
-/// A packet of MQTT 3.1.1.
+/// A packet of MQTT.
 pub(crate) fn packet(first: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut left: usize = parts.iter().map(|part| part.len()).sum();
     let mut octets = vec![first];
@@ -134,23 +149,28 @@ pub(crate) fn first_packet(stream: &[u8]) -> Option<(&[u8], &[u8])> {
     None
 }
 
-/// The body of a PUBLISH of MQTT 3.1.1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The body of a PUBLISH of MQTT.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MqttPublish<'a> {
     pub(crate) first: u8,
+    /// Empty if there is an alias in its place.
     pub(crate) topic: &'a [u8],
     pub(crate) id: u16,
+    /// None before 5.0.
+    pub(crate) properties: Properties<'a>,
     pub(crate) data: &'a [u8],
 }
 
 impl<'a> MqttPublish<'a> {
-    pub(crate) fn read(first: u8, body: &'a [u8]) -> Option<Self> {
+    pub(crate) fn read(version: Version, first: u8, body: &'a [u8]) -> Option<Self> {
         let topic_end = 2 + usize::from(u16_at(body, 0));
         let topic = body.get(2..topic_end)?;
         let has_id = first & 0x06 != 0;
-        let data = body.get(topic_end + 2 * usize::from(has_id)..)?;
+        let rest = body.get(topic_end + 2 * usize::from(has_id)..)?;
         let id = if has_id { u16_at(body, topic_end) } else { 0 };
-        Some(Self { first, topic, id, data })
+        let (properties, data) =
+            if version.is_5() { Properties::read(rest)? } else { (Properties::default(), rest) };
+        Some(Self { first, topic, id, properties, data })
     }
 
     pub(crate) const fn qos(&self) -> u8 {
@@ -185,8 +205,11 @@ mod tests {
         assert_eq!(publish, octets("32 09 00 03 'a/b' 00 09 'hi'"));
         let (whole, body) = first_packet(&publish).expect("it is whole");
         assert_eq!(whole, publish);
-        let read = MqttPublish::read(whole[0], body).expect("well formed");
+        let read = MqttPublish::read(Version::V311, whole[0], body).expect("well formed");
         assert_eq!((read.topic, read.id, read.data), (b"a/b".as_slice(), 9, b"hi".as_slice()));
+        let publish = packet(0x30, &[&string(b""), &[3, 0x23, 0, 4], b"hi"]);
+        let read = MqttPublish::read(Version::V5, publish[0], &publish[2..]).expect("well formed");
+        assert_eq!((read.topic, read.properties.alias, read.data), (&[][..], Some(4), &b"hi"[..]));
         assert_eq!(first_packet(&publish[..5]), None);
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! `docs/testing.md` tells how the simulator works and how to replay a failure.
 
+use std::ops::RangeInclusive;
+
 use system_tests::sim::{self, Fault, Feature, Options, Profile, Report};
 
 /// Seeds of one profile; all seven make two hundred.
@@ -9,7 +11,7 @@ const SEEDS: u64 = 29;
 
 /// Worlds in which everything that they are meant to contain has to happen: those that others
 /// follow, so that these tests have seen different ones.
-const FEATURE_SEEDS: std::ops::RangeInclusive<u64> = 101..=200;
+const FEATURE_SEEDS: RangeInclusive<u64> = 101..=200;
 
 /// Seeds in which a deliberate fault has to be found.
 const FAULT_SEEDS: u64 = 300;
@@ -84,11 +86,13 @@ fn a_seed_is_one_history() {
     assert_ne!(once, other.to_string());
 }
 
+/// What is checked has to happen, some of it only with crashes.
 #[test]
 fn worlds_contain_everything_that_they_are_meant_to() {
     let mut sum: Option<Report> = None;
-    for seed in FEATURE_SEEDS {
-        let report = sim::run(&options(seed, Profile::Swarm), &mut |_, _| {});
+    for (seed, number) in FEATURE_SEEDS.zip(0..) {
+        let profile = if number % 3 == 0 { Profile::Crashy } else { Profile::Swarm };
+        let report = sim::run(&options(seed, profile), &mut |_, _| {});
         assert!(report.is_clean(), "seed {seed}: {report}");
         match &mut sum {
             None => sum = Some(report),

@@ -31,6 +31,7 @@ impl Ledger {
 
     /// The gateway is back.
     pub(crate) fn resumed(&mut self) {
+        self.booted = Some((self.now, self.wall_offset));
         let Self { wills, book, now, .. } = self;
         wills.resumed(*now, |will| (book.will_qos(will), goes_on(book, will)));
     }
@@ -50,6 +51,7 @@ impl Ledger {
         self.is_safe(safe_turn);
         (self.crashed_at, self.crash_stamp) = (Some(self.now), self.stamp);
         self.model.crash(safe_turn);
+        self.crashed_group();
         let Self { wills, book, now, .. } = self;
         wills.crashed(safe_turn, safe_at, *now, |will| (book.will_qos(will), goes_on(book, will)));
         // That they were sent may be forgotten: at QoS 1 they come again, and nobody knows.

@@ -6,6 +6,8 @@
 //! of what the gateway does in between.
 
 mod crash;
+pub(crate) mod five;
+mod share;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -13,9 +15,11 @@ use broker_core::hash::HashMap;
 
 use crate::sim::book::{Book, Manner, Party, Publication};
 use crate::sim::features::{Feature, Features};
-use crate::sim::model::{Holding, Model};
+use crate::sim::model::{self, Holding, Match, Model};
 use crate::sim::will_parts::{self, Topics};
 use crate::sim::wills::Wills;
+use crate::sim::wire5::Properties;
+use share::Shared;
 
 /// Violations that are kept; more say nothing new.
 const VIOLATIONS_MAX: usize = 20;
@@ -57,6 +61,13 @@ struct Record {
     /// Its publisher has released it: a copy is known by the gateway's memory alone.
     is_released: bool,
     targets: Vec<Target>,
+    /// How long it may wait, and when it was heard, with the wall clock's offset.
+    life_ms: Option<u64>,
+    heard_at: Vec<(u64, i64)>,
+    /// Whether somebody was subscribed for sure, and whether somebody may have been.
+    reach: [bool; 2],
+    /// What became of it in the group of the world.
+    shared: Option<Box<Shared>>,
 }
 
 /// Somebody who may get it.
@@ -72,6 +83,12 @@ struct Target {
     forgotten: u32,
     /// That of the first arrival at which it matched.
     stamp: u64,
+    /// Subscription identifiers that come along, and that may.
+    ids: [u16; 2],
+    /// Whether RETAIN stays, and whether it may.
+    retain: [bool; 2],
+    /// By the group of the world.
+    is_shared: bool,
 }
 
 /// What a subscriber waits for.
@@ -85,6 +102,12 @@ struct Inbox {
     amnesia: u64,
     /// What was heard up to this stamp may have gone with a session or a subscription.
     given_up: u64,
+    /// What was heard up to this stamp went with a session for sure.
+    fresh_since: u64,
+    /// It reads all that it is sent since then.
+    reads_since: u64,
+    /// How often it was given which retained messages, in this session.
+    replayed: BTreeMap<Publication, u32>,
 }
 
 /// Counts of what was looked at.
@@ -128,6 +151,16 @@ pub(crate) struct Ledger {
     crashed_at: Option<u64>,
     /// What was heard up to this stamp was heard before the latest crash.
     crash_stamp: u64,
+    /// How far the wall clock is off.
+    pub(crate) wall_offset: i64,
+    /// When the process began that was the last to begin with what was kept, and the offset then.
+    booted: Option<(u64, i64)>,
+    /// Publications that a member of the group has to get and none was given yet.
+    shared: BTreeSet<Publication>,
+    /// How often the connection of a member has ended.
+    links: BTreeMap<Party, u64>,
+    /// Members whose sessions end with their connections.
+    fleeting: BTreeSet<Party>,
     topic: String,
 }
 
@@ -151,6 +184,11 @@ impl Ledger {
             sent: VecDeque::new(),
             crashed_at: None,
             crash_stamp: 0,
+            wall_offset: 0,
+            booted: None,
+            shared: BTreeSet::new(),
+            links: BTreeMap::new(),
+            fleeting: BTreeSet::new(),
             topic: String::new(),
             book,
         }
@@ -176,7 +214,11 @@ impl Ledger {
         let manner = self.book.manner(publication);
         let mut topic = std::mem::take(&mut self.topic);
         self.book.topic(publication, &mut topic);
-        let matches = self.model.matches(&topic, self.now);
+        let matches = self.model.matches(&topic, publication.party, self.now);
+        let life_ms = self.book.life_ms(publication);
+        if self.model.is_own(&topic, publication.party) {
+            self.features.count(Feature::NoLocal);
+        }
         let is_copy = self.records.get(&publication).is_some_and(|it| it.is_accepted);
         if manner.retain && is_copy {
             self.model.retain_copy(&topic, publication, self.now);
@@ -204,7 +246,16 @@ impl Ledger {
             is_finished: false,
             is_released: false,
             targets: Vec::new(),
+            life_ms,
+            heard_at: Vec::new(),
+            reach: [false; 2],
+            shared: None,
         });
+        if life_ms.is_some() {
+            record.heard_at.push((self.now, self.wall_offset));
+        }
+        record.reach[0] |= matches.iter().any(|it| it.is_sure);
+        record.reach[1] |= !matches.is_empty();
         record.arrivals += 1;
         record.latest = self.stamp;
         if record.is_accepted {
@@ -223,16 +274,36 @@ impl Ledger {
                     && matches.iter().any(|it| it.party == target.party && it.is_sure);
             }
         }
+        if matches.iter().any(|it| it.is_shared) {
+            record.shared.get_or_insert_default().arrived(&matches, manner.qos, record.arrivals);
+        }
         for found in matches {
+            let Match { party, ids, retain, is_shared, .. } = found;
             let qos = found.qos.min(if manner.qos == 3 { 0 } else { manner.qos });
-            if let Some(target) = record.targets.iter_mut().find(|it| it.party == found.party) {
+            if let Some(target) = record.targets.iter_mut().find(|it| it.party == party) {
                 target.qos = target.qos.max(qos);
+                target.ids = [target.ids[0] & ids[0], target.ids[1] | ids[1]];
+                target.retain = [target.retain[0] && retain[0], target.retain[1] || retain[1]];
                 continue;
             }
-            let is_expected = found.is_sure && qos > 0 && record.arrivals == 1;
-            let (party, stamp) = (found.party, self.stamp);
-            let (count, fresh, forgotten) = (0, 0, 0);
-            record.targets.push(Target { party, qos, is_expected, count, fresh, forgotten, stamp });
+            let is_awaited = found.is_sure && qos > 0 && record.arrivals == 1 && !is_shared;
+            let is_expected = is_awaited && self.model.fits_client(party, &self.book, publication);
+            if is_awaited && !is_expected {
+                self.features.count(Feature::TooLarge);
+            }
+            let (stamp, count, fresh, forgotten) = (self.stamp, 0, 0, 0);
+            record.targets.push(Target {
+                party,
+                qos,
+                is_expected,
+                count,
+                fresh,
+                forgotten,
+                stamp,
+                ids,
+                retain,
+                is_shared,
+            });
         }
     }
 
@@ -254,6 +325,9 @@ impl Ledger {
             if record.stamp > inbox.given_up {
                 inbox.pending.insert(publication);
             }
+        }
+        if record.shared.as_ref().is_some_and(|shared| shared.is_missed()) {
+            self.shared.insert(publication);
         }
         if record.manner.retain {
             let mut topic = std::mem::take(&mut self.topic);
@@ -291,7 +365,17 @@ impl Ledger {
 
     /// An application was given a message.
     pub(crate) fn delivered(&mut self, delivery: Delivery<'_>) {
-        let Delivery { to, topic, qos, retain, is_repeated, payload } = delivery;
+        self.delivered_with(delivery, None);
+    }
+
+    /// An application was given a message, with these properties if it speaks MQTT 5.0.
+    pub(crate) fn delivered_with(
+        &mut self,
+        delivery: Delivery<'_>,
+        properties: Option<&Properties<'_>>,
+    ) {
+        let Delivery { to, topic, qos, retain, is_repeated, .. } = delivery;
+        let payload = delivery.payload;
         let publication = match payload {
             [] => will_parts::read_empty(&self.book, topic),
             _ => self.book.read(payload),
@@ -313,8 +397,22 @@ impl Ledger {
         }
         self.topic = expected;
         self.stats.checks += 1;
-        if retain {
+        if share::is_member(&self.model, to)
+            && let Some(record) = self.records.get_mut(&publication)
+        {
+            record.join(to);
+        }
+        if let Some(properties) = properties {
+            self.check_properties(to, publication, properties);
+        }
+        if retain && let Some(inbox) = self.inboxes.get_mut(&to) {
+            // Whether it came live or not cannot always be told.
+            inbox.replays.retain(|_, waits| *waits != publication);
+        }
+        let keeps = !publication.is_will() && self.keeps_retain(to, publication, retain);
+        if retain && !(keeps && self.may_be_live(to, publication, properties, is_repeated)) {
             self.replayed(to, topic, publication);
+            self.check_replay(to, topic, publication, properties, is_repeated);
         } else if publication.is_will() {
             self.stats.wills += 1;
             let topic = will_topic.unwrap_or(will_parts::FIRST);
@@ -327,6 +425,13 @@ impl Ledger {
                 self.violation(publication.party, &format!("{publication}: {what}"));
             }
         } else {
+            if !keeps {
+                self.violation(
+                    to,
+                    &format!("{publication} has another RETAIN than it was to have"),
+                );
+            }
+            self.check_identifiers(to, publication, properties);
             self.live(to, publication, qos, is_repeated);
         }
     }
@@ -359,7 +464,8 @@ impl Ledger {
         };
         target.count += 1;
         target.fresh += u32::from(!is_repeated);
-        let Target { count, fresh, forgotten, qos: granted, stamp: heard, .. } = *target;
+        let Target { count, fresh, forgotten, qos: granted, stamp: heard, is_shared, .. } = *target;
+        let keeps_retain = target.retain[1] && record.manner.retain;
         let Record { stamp, latest, manner, arrivals, is_released, .. } = *record;
         // A session that ended with a crash was promised nothing, not even that QoS 2 comes once.
         let is_over = heard <= given_up.min(self.crash_stamp);
@@ -369,9 +475,16 @@ impl Ledger {
             self.violation(to, &format!("{publication} of QoS 2 came {count} times"));
         }
         // The radio makes copies; a stream does not.
-        let is_copy = !is_repeated && fresh > arrivals + forgotten && !self.book.is_sensor(to);
+        let is_exact = !self.book.is_sensor(to) && !is_shared;
+        let is_copy = !is_repeated && fresh > arrivals + forgotten && is_exact;
+        if is_exact && self.crashed_at.is_none() {
+            let fresh_since = self.inboxes.get(&to).map_or(0, |inbox| inbox.fresh_since);
+            let what = "came, and the session that it was for is over";
+            self.check(to, latest > fresh_since, &format!("{publication} {what}"));
+        }
         self.check(to, !is_copy || may_repeat, &format!("{publication} came again without DUP"));
-        if count == 1 {
+        // Members of a group take over from each other; what keeps RETAIN may be what is retained.
+        if count == 1 && !is_shared && !keeps_retain {
             let last = self.order.entry((to, publication.party, manner.class)).or_default();
             // The radio swaps what nobody acknowledges.
             let may_swap = qos == 0 && self.book.is_sensor(to);
@@ -384,6 +497,9 @@ impl Ledger {
         if let Some(inbox) = self.inboxes.get_mut(&to) {
             inbox.pending.remove(&publication);
         }
+        if is_shared {
+            self.shared.remove(&publication);
+        }
         self.tidy(publication);
     }
 
@@ -392,7 +508,7 @@ impl Ledger {
         self.stats.retained += 1;
         let session = self.model.sessions.get(&to);
         let subscriptions = session.map(|it| it.subscriptions.as_slice()).unwrap_or_default();
-        let fitting = subscriptions.iter().filter(|it| crate::sim::model::fits(&it.filter, topic));
+        let fitting = subscriptions.iter().filter(|it| model::fits(&it.filter, topic));
         let since = fitting.map(|it| it.begun).min();
         let inbox = self.inboxes.entry(to).or_default();
         let is_held = self.model.was_retained(topic, publication, self.now);
@@ -417,7 +533,7 @@ impl Ledger {
         }
         let Some(subscription) = self.model.confirm(party, filter) else { return };
         let (qos, since) = (subscription.qos, subscription.since);
-        if qos == 0 {
+        if qos == 0 || !subscription.is_replay_sure {
             return;
         }
         let lasts = self.model.sessions.get(&party).is_some_and(|it| it.lasts(self.now));
@@ -429,7 +545,10 @@ impl Ledger {
                 let mut open = holdings.iter().filter(|holding| holding.is_open());
                 let is_settled =
                     |it: &Holding| it.since < since && self.book.manner(it.publication).qos > 0;
-                lasts && open.all(is_settled)
+                let publication = holdings.last().map(|it| it.publication);
+                let fits =
+                    publication.is_some_and(|it| self.model.fits_client(party, &self.book, it));
+                lasts && fits && open.all(is_settled)
             })
             .collect();
         let inbox = self.inboxes.entry(party).or_default();
@@ -439,13 +558,13 @@ impl Ledger {
     /// Messages that wait stay allowed; they are not asked for any more.
     pub(crate) fn unsubscribed(&mut self, party: Party, filter: &str) {
         self.model.unsubscribe(party, filter, self.turn);
-        self.forget_pending(party, |topic| crate::sim::model::fits(filter, topic));
+        self.forget_pending(party, |topic| model::fits(filter, topic));
     }
 
     /// Whether a subscription was given up is open until that is acknowledged.
     pub(crate) fn doubted(&mut self, party: Party, filter: &str) {
         self.model.doubt(party, filter);
-        self.forget_pending(party, |topic| crate::sim::model::fits(filter, topic));
+        self.forget_pending(party, |topic| model::fits(filter, topic));
     }
 
     fn forget_pending(&mut self, party: Party, is_meant: impl Fn(&str) -> bool) {
@@ -512,6 +631,7 @@ impl Ledger {
     pub(crate) fn restarted(&mut self) {
         self.model.restart(self.now);
         self.wills.restarted(self.now);
+        self.shared.clear();
         let inboxes: Vec<Party> = self.inboxes.keys().copied().collect();
         for party in inboxes {
             self.forget_pending(party, |_| true);
@@ -520,6 +640,7 @@ impl Ledger {
         for record in self.records.values_mut() {
             record.is_disturbed = true;
             record.is_accepted = false;
+            record.shared = None;
             for target in &mut record.targets {
                 target.is_expected = false;
             }
@@ -532,6 +653,7 @@ impl Ledger {
         if !lasts {
             self.forget_pending(party, |_| true);
         }
+        self.forget_expired(party);
         let inbox = self.inboxes.get(&party)?;
         let first = inbox.pending.first().or_else(|| inbox.replays.values().next());
         first.copied()
@@ -540,9 +662,13 @@ impl Ledger {
     /// How many deliveries are missing, and one of them.
     pub(crate) fn missing(&mut self) -> (usize, Option<(Party, Publication)>) {
         let parties: Vec<Party> = self.inboxes.keys().copied().collect();
-        let first = parties.iter().find_map(|party| Some((*party, self.waits_for(*party)?)));
+        // Each of them, as what has expired is not waited for.
+        let waiting = parties.iter().filter_map(|party| Some((*party, self.waits_for(*party)?)));
+        let first = waiting.collect::<Vec<_>>().into_iter().next();
+        let shared = self.missing_of_group().map(|it| (it.party, it));
         let waiting = |inbox: &Inbox| inbox.pending.len() + inbox.replays.len();
-        (self.inboxes.values().map(waiting).sum(), first)
+        let count = self.inboxes.values().map(waiting).sum::<usize>() + self.shared.len();
+        (count, first.or(shared))
     }
 
     /// Publications that are remembered.

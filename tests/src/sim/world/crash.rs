@@ -18,6 +18,7 @@ use super::{Event, World};
 use crate::sim::hub::{BootError, Out};
 use crate::sim::stream::Stream;
 use crate::sim::watch::Watch;
+use crate::sim::wire::Version;
 
 /// Copies of a disk that are harmed when a process ends.
 const HARMS: u32 = 2;
@@ -119,7 +120,7 @@ impl World {
         let Self { hub, wires, streams, ledger, book, .. } = self;
         hub.decide(now, &mut out, &mut |conn, packet| {
             if let Some(index) = wires.get(&conn).and_then(|wire| wire.client) {
-                streams[index as usize].heard(book.sensors + index, packet, ledger, book);
+                streams[index as usize].heard(book.sensors + index, conn, packet, ledger, book);
             }
         });
         let doom = self.doom;
@@ -133,7 +134,7 @@ impl World {
         self.hub.keep();
         self.note_turn();
         self.hub.write(&mut out);
-        self.plant.down(&mut out, &self.book);
+        self.tamper(&mut out);
         if let Some(doom) = doom.filter(|_| !out.is_empty())
             && let Point::Outputs(share) = doom.point
         {
@@ -151,6 +152,15 @@ impl World {
         while let Some(conn) = self.hub.take_violated() {
             self.closed(conn);
         }
+    }
+
+    /// The deliberate fault, if there is one.
+    fn tamper(&mut self, out: &mut Vec<Out>) {
+        let Self { plant, book, wires, .. } = self;
+        plant.down(out, book, |conn| {
+            let client = wires.get(&conn).and_then(|wire| wire.client);
+            client.map_or(Version::V311, |index| book.version(book.sensors + index))
+        });
     }
 
     /// For how long the oldest change waits for the disk.
@@ -205,11 +215,9 @@ impl World {
             Some(_) | None => 0,
         };
         self.ledger.crashed(safe_turn, safe_at);
-        let Self { streams, book, ledger, .. } = self;
-        for (party, stream) in (book.sensors..).zip(streams) {
-            stream.ended(party, ledger);
-        }
         self.fall(doom, safe_turn);
+        let now = self.now;
+        self.streams.iter_mut().for_each(|stream| stream.crashed(safe_turn, safe_at, now));
     }
 
     /// Looks at what a start would make of this disk, had it lied or been damaged.
@@ -309,7 +317,7 @@ impl World {
         self.faults.stops += 1;
         self.note("an end in order".to_owned());
         self.note_turn();
-        self.plant.down(&mut out, &self.book);
+        self.tamper(&mut out);
         let Self { streams, book, ledger, .. } = self;
         for (party, stream) in (book.sensors..).zip(streams) {
             stream.stopped(party, ledger);
@@ -317,6 +325,8 @@ impl World {
         out.into_iter().for_each(|out| self.put_out(out));
         let safe_turn = self.hub.safe_turn();
         self.ledger.crashed(safe_turn, self.now);
+        let now = self.now;
+        self.streams.iter_mut().for_each(|stream| stream.crashed(safe_turn, now, now));
         for sensor in 0..self.book.sensors {
             if self.ledger.is_clean(sensor) {
                 self.ledger.wills.end(sensor, self.now);
@@ -347,9 +357,12 @@ impl World {
         self.discovery.begun(self.now);
         self.ledger.turn = self.hub.turn_number();
         self.ledger.resumed();
-        let Self { watches, ledger, .. } = self;
+        let Self { watches, streams, book, ledger, .. } = self;
         for (sensor, watch) in (0..).zip(watches) {
             watch.resumed(sensor, ledger);
+        }
+        for (party, stream) in (book.sensors..).zip(streams) {
+            stream.resumed(party, ledger);
         }
     }
 }

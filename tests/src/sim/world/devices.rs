@@ -82,11 +82,15 @@ impl World {
     ) {
         // Answers may wait for a disk as long as it refuses.
         let is_prompt = self.now > self.calm_at + CALM_MS || self.hub.store().is_none();
-        let Self { clients, book, rng, ledger, now, .. } = self;
+        let is_restless = self.now < self.calm_at;
+        let Self { clients, book, rng, ledger, now, offer, .. } = self;
         let client = &mut clients[index as usize];
         let due = client.due;
         let mut acts = Vec::new();
-        let mut cx = client::Cx { now: *now, is_prompt, book, rng, ledger, acts: &mut acts };
+        let acts_of = &mut acts;
+        let now = *now;
+        let mut cx =
+            client::Cx { now, is_prompt, is_restless, offer, book, rng, ledger, acts: acts_of };
         act(client, &mut cx);
         let due_now = client.due;
         if due_now != due {
@@ -115,7 +119,8 @@ impl World {
     pub(super) fn open(&mut self, client: Option<u32>) {
         self.last_conn += 1;
         let conn = self.last_conn;
-        self.wires.insert(conn, Wire { client, latest: [self.now; 2] });
+        let (latest, unread_since, is_read) = ([self.now; 2], None, true);
+        self.wires.insert(conn, Wire { client, latest, unread_since, is_read });
         if let Some(index) = client {
             self.conns[index as usize] = Some(conn);
         }

@@ -11,7 +11,7 @@ use crate::sim::place::Place;
 use crate::sim::report::Report;
 use crate::sim::sensor;
 use crate::sim::store::Store;
-use crate::sim::wire::{MqttPublish, first_packet, frame, mqtt, packet, sn, string};
+use crate::sim::wire::{MqttPublish, Version, first_packet, frame, mqtt, packet, sn, string};
 
 /// Clients are lost after 27 hours at the latest, and sessions end seven days later.
 const TEN_DAYS_MS: u64 = 10 * 86_400_000;
@@ -64,7 +64,10 @@ impl World {
     /// All faults are over for long: everybody has to be done, and the machine empty afterwards.
     pub(super) fn finish(&mut self, is_done: bool) {
         let (missing, first) = self.ledger.missing();
-        let dropped = usize::try_from(self.done().dropped).unwrap_or(usize::MAX);
+        // Clients of MQTT 5.0 that refuse a message have got it.
+        let refused = self.ledger.features.of(Feature::Refused);
+        let dropped = self.done().dropped.saturating_sub(refused);
+        let dropped = usize::try_from(dropped).unwrap_or(usize::MAX);
         if let Some((party, publication)) = first.filter(|_| missing > dropped) {
             let what = format!("{missing} deliveries are missing, the first is {publication}");
             self.ledger.violation(party, &what);
@@ -207,7 +210,7 @@ impl World {
         let mut rest = stream.as_slice();
         let mut retained = BTreeMap::new();
         while let Some((whole, body)) = first_packet(rest) {
-            if let Some(publish) = MqttPublish::read(whole[0], body)
+            if let Some(publish) = MqttPublish::read(Version::V311, whole[0], body)
                 && whole[0] >> 4 == mqtt::PUBLISH
                 && publish.is_retained()
             {
@@ -221,9 +224,13 @@ impl World {
 
     /// The retained message of each topic is the last one that was accepted.
     fn check_retained(&mut self, found: &BTreeMap<String, Vec<u8>>) {
-        let is_sure = |holding: &Holding| holding.is_open() && holding.is_sure;
+        let expires = |holding: &Holding| self.book.life_ms(holding.publication).is_some();
+        // Of those that may be the one some may have expired.
+        let is_sure = |holding: &Holding| holding.is_sure && !expires(holding);
+        let is_sure = |holding: &Holding| holding.is_open() && is_sure(holding);
         let model = &self.ledger.model.retained;
-        let held = model.iter().filter(|(_, held)| held.iter().any(is_sure));
+        let may_expire = |held: &Vec<Holding>| held.iter().any(|it| it.is_open() && expires(it));
+        let held = model.iter().filter(|(_, held)| held.iter().any(is_sure) && !may_expire(held));
         let expected: BTreeSet<&String> = held.map(|(topic, _)| topic).collect();
         let mut complaints = Vec::new();
         for topic in expected.iter().filter(|topic| !found.contains_key(**topic)) {
@@ -233,6 +240,9 @@ impl World {
             let Some(publication) = self.book.read(payload).filter(|it| !it.is_will()) else {
                 continue;
             };
+            if self.book.life_ms(publication).is_some() {
+                complaints.push(format!("{publication} is retained for ever at {topic}"));
+            }
             let holdings = model.get(topic).map(Vec::as_slice).unwrap_or_default();
             let mut last = holdings.iter().filter(|holding| holding.is_open());
             if !last.any(|holding| holding.publication == publication) {
@@ -251,6 +261,8 @@ impl World {
     pub(super) fn report(&self) -> Report {
         let done = self.done();
         let violations = self.ledger.violations.clone();
+        let mut features = self.ledger.features.clone();
+        features.add(&self.ledger.wills.features);
         let party = violations.first().map(|violation| violation.party);
         let trace = party.and_then(|party| self.traces.get(&party));
         Report {
@@ -258,7 +270,7 @@ impl World {
             net: self.net.stats,
             faults: self.faults,
             ledger: self.ledger.stats,
-            features: self.ledger.features.clone(),
+            features,
             remembered: self.ledger.remembered(),
             machine_bytes: self.hub.broker.usage().memory_bytes,
             dropped: done.dropped,

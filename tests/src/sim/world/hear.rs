@@ -91,7 +91,7 @@ impl World {
         let Self { hub, wires, streams, ledger, book, .. } = self;
         hub.octets(now, conn, octets, &mut |conn, packet| {
             if let Some(index) = wires.get(&conn).and_then(|wire| wire.client) {
-                streams[index as usize].heard(book.sensors + index, packet, ledger, book);
+                streams[index as usize].heard(book.sensors + index, conn, packet, ledger, book);
             }
         });
         while let Some(conn) = self.hub.take_violated() {
@@ -108,16 +108,20 @@ impl World {
     fn stream_ended(&mut self, conn: Conn) {
         let Self { wires, streams, ledger, book, .. } = self;
         let Some(index) = wires.get(&conn).and_then(|wire| wire.client) else { return };
-        // Another connection of the client may have the session already, also one that the client
-        // has given up and the machine has not.
-        let mut later = wires.range(conn + 1..);
-        if !later.any(|(_, wire)| wire.client == Some(index)) {
-            streams[index as usize].ended(book.sensors + index, ledger);
+        // Another connection of the client may have the session already.
+        let stream = &mut streams[index as usize];
+        if stream.has(conn) {
+            stream.ended(book.sensors + index, ledger);
         }
     }
 
     /// The machine has closed a connection.
     pub(super) fn closed(&mut self, conn: Conn) {
+        let Self { wires, streams, ledger, book, .. } = self;
+        if let Some((index, wire)) = wires.get(&conn).and_then(|wire| Some((wire.client?, wire))) {
+            let is_read = wire.unread_since.is_none();
+            streams[index as usize].closed(book.sensors + index, conn, is_read, ledger);
+        }
         self.stream_ended(conn);
         let at = self.arrival(conn, 1, 0);
         self.heap.plan(at, Event::ClientLost(conn));
@@ -126,11 +130,17 @@ impl World {
     /// Packets leave for a client.
     fn note_said(&mut self, conn: Conn, octets: &[u8]) {
         let Self { wires, streams, ledger, book, .. } = self;
-        let Some(index) = wires.get(&conn).and_then(|wire| wire.client) else { return };
+        let Some(wire) = wires.get_mut(&conn) else { return };
+        let Some(index) = wire.client else { return };
+        let since = wire.unread_since.unwrap_or(ledger.now);
         let mut rest = octets;
         while let Some((whole, _)) = first_packet(rest) {
-            streams[index as usize].said(book.sensors + index, whole, ledger, book);
+            let stream = &mut streams[index as usize];
+            stream.said(book.sensors + index, [conn, since], whole, ledger, book);
             rest = &rest[whole.len()..];
+        }
+        if wire.is_read {
+            wire.unread_since = None;
         }
     }
 

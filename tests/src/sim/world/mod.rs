@@ -24,7 +24,7 @@ use broker_core::time::{Instant, Now, UnixMillis};
 use fastrand::Rng;
 
 use super::book::{Book, Party};
-use super::client::Client;
+use super::client::{Client, Offer};
 use super::discovery::Discovery;
 use super::heap::Heap;
 use super::hub::{Conn, Hub, Out, Setup};
@@ -104,6 +104,9 @@ struct Wire {
     client: Option<u32>,
     /// When the latest octets arrive, at the machine and at the client.
     latest: [u64; 2],
+    /// Nobody reads what is said since then.
+    unread_since: Option<u64>,
+    is_read: bool,
 }
 
 /// What was done to the world, besides the radio's doings.
@@ -158,6 +161,7 @@ pub(crate) struct World {
     watches: Vec<Watch>,
     clients: Vec<Client>,
     streams: Vec<Stream>,
+    offer: Offer,
     /// The connection of each client.
     conns: Vec<Option<Conn>>,
     wires: BTreeMap<Conn, Wire>,
@@ -211,7 +215,7 @@ impl World {
         let net = Net::new(plan.weather.clone(), *calm_at, book.sensors, rng.fork());
         let mut ledger = Ledger::new(book.clone(), !is_small);
         ledger.allows_foreign = plan.strangers > 0;
-        if !roles[0].filters.is_empty() && roles[0].filters[0].0 == "w/#" {
+        if !roles[0].filters.is_empty() && roles[0].filters[0].filter == "w/#" {
             ledger.wills.watcher = Some(book.sensors);
         }
         let awake = setup.sn.awake_retry;
@@ -224,7 +228,8 @@ impl World {
             sensors: Vec::with_capacity(book.sensors as usize),
             watches: (0..book.sensors).map(|_| Watch::default()).collect(),
             clients: Vec::new(),
-            streams: vec![Stream::new(setup.drive.is_some()); roles.len()],
+            streams: vec![Stream::new(setup.rules()); roles.len()],
+            offer: setup.offer(),
             conns: vec![None; roles.len()],
             wires: BTreeMap::new(),
             last_conn: 0,
@@ -351,7 +356,7 @@ impl World {
             Event::FromHub { conn, octets } => self.tell_client(conn, &octets),
             Event::HubLost(conn) => self.lose_at_hub(conn),
             Event::ClientLost(conn) => self.lose_at_client(conn),
-            Event::Read(conn) => self.hub.set_read(conn, true),
+            Event::Read(conn) => self.read_again(conn),
             Event::Stranger(device) => self.wake_stranger(device),
             Event::TwinLeaves(sensor) => self.leave_as_twin(sensor),
             Event::Trouble(trouble) => self.trouble(trouble),
@@ -388,11 +393,11 @@ impl World {
     /// What was done so far, by this machine and those before it.
     fn done(&self) -> Done {
         let (stats, sn_stats, before) = (self.hub.broker.stats(), self.hub.sn.stats(), self.before);
+        // What expires is not waited for, nor what is too large for a client of MQTT 5.0.
         let dropped = stats.dropped_queue_full
             + stats.dropped_memory
             + stats.dropped_unacknowledged
-            + stats.dropped_unsendable
-            + stats.dropped_expired
+            + stats.dropped_unsendable.saturating_sub(self.hub.too_large)
             + sn_stats.given_up;
         Done {
             dropped: before.dropped + dropped,

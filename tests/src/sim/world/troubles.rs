@@ -9,6 +9,7 @@ use super::crash::Doom;
 use super::{Event, World};
 use crate::sim::client::Client;
 use crate::sim::features::Feature;
+use crate::sim::hub::Conn;
 use crate::sim::net::Way;
 use crate::sim::profile::Rates;
 use crate::sim::sensor::{Phase, Sensor};
@@ -155,6 +156,11 @@ impl World {
             Trouble::Slow { client, for_ms } => {
                 if let Some(conn) = self.conns[client as usize] {
                     self.faults.slow_readers += 1;
+                    if let Some(wire) = self.wires.get_mut(&conn) {
+                        wire.unread_since.get_or_insert(self.now);
+                        wire.is_read = false;
+                    }
+                    self.ledger.reads_from(self.book.sensors + client, u64::MAX);
                     self.hub.set_read(conn, false);
                     self.heap.plan(self.now + for_ms, Event::Read(conn));
                 }
@@ -164,6 +170,7 @@ impl World {
             Trouble::ClockJump { by_ms } => {
                 self.faults.clock_jumps += 1;
                 self.wall_offset += by_ms;
+                self.ledger.wall_offset = self.wall_offset;
             }
             Trouble::Storm { for_ms } => {
                 for sensor in 0..self.book.sensors {
@@ -213,6 +220,16 @@ impl World {
         self.ledger.features.count(Feature::ForwarderMoved);
         let nodes = self.sensors.iter_mut().filter_map(|sensor| sensor.place.via.as_mut());
         nodes.filter(|via| via.forwarder == forwarder).for_each(|via| *via = at);
+    }
+
+    /// A client reads again.
+    pub(super) fn read_again(&mut self, conn: Conn) {
+        self.hub.set_read(conn, true);
+        let Some(wire) = self.wires.get_mut(&conn) else { return };
+        wire.is_read = true;
+        if let Some(index) = wire.client.filter(|it| self.conns[*it as usize] == Some(conn)) {
+            self.ledger.reads_from(self.book.sensors + index, self.now);
+        }
     }
 
     fn cut_power(&mut self, sensor: u32, for_ms: u64) {
