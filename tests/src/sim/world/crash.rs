@@ -18,6 +18,7 @@ use super::{Event, World};
 use crate::sim::hub::{BootError, Out};
 use crate::sim::stream::Stream;
 use crate::sim::watch::Watch;
+use crate::sim::wire::mqtt;
 
 /// Copies of a disk that are harmed when a process ends.
 const HARMS: u32 = 2;
@@ -115,9 +116,12 @@ impl World {
     pub(super) fn turn_once(&mut self) {
         let now = self.clock();
         let mut out = std::mem::take(&mut self.out);
-        let Self { hub, wires, streams, ledger, book, .. } = self;
+        let Self { hub, wires, streams, ledger, book, heard_on, .. } = self;
         hub.decide(now, &mut out, &mut |conn, packet| {
             if let Some(index) = wires.get(&conn).and_then(|wire| wire.client) {
+                if packet[0] >> 4 == mqtt::CONNECT {
+                    heard_on.insert(index, conn);
+                }
                 streams[index as usize].heard(book.sensors + index, packet, ledger, book);
             }
         });

@@ -7,7 +7,7 @@ use crate::sim::net::Way;
 use crate::sim::plant::Up;
 use crate::sim::sensor::Place;
 use crate::sim::watch;
-use crate::sim::wire::first_packet;
+use crate::sim::wire::{first_packet, mqtt};
 
 /// The least time for which a client that is awake is waited for, and a bit less: a REGISTER that
 /// waits for the disk for longer comes with the next visit.
@@ -50,9 +50,12 @@ impl World {
 
     pub(super) fn hear_client(&mut self, conn: Conn, octets: &[u8]) {
         let now = self.clock();
-        let Self { hub, wires, streams, ledger, book, .. } = self;
+        let Self { hub, wires, streams, ledger, book, heard_on, .. } = self;
         hub.octets(now, conn, octets, &mut |conn, packet| {
             if let Some(index) = wires.get(&conn).and_then(|wire| wire.client) {
+                if packet[0] >> 4 == mqtt::CONNECT {
+                    heard_on.insert(index, conn);
+                }
                 streams[index as usize].heard(book.sensors + index, packet, ledger, book);
             }
         });
@@ -68,12 +71,10 @@ impl World {
     }
 
     fn stream_ended(&mut self, conn: Conn) {
-        let Self { wires, streams, ledger, book, .. } = self;
+        let Self { wires, streams, ledger, book, heard_on, .. } = self;
         let Some(index) = wires.get(&conn).and_then(|wire| wire.client) else { return };
-        // Another connection of the client may have the session already, also one that the client
-        // has given up and the machine has not.
-        let mut later = wires.range(conn + 1..);
-        if !later.any(|(_, wire)| wire.client == Some(index)) {
+        // Another connection of the client may have the session already, or not yet.
+        if heard_on.get(&index) == Some(&conn) {
             streams[index as usize].ended(book.sensors + index, ledger);
         }
     }

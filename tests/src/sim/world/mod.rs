@@ -152,6 +152,8 @@ pub(crate) struct World {
     /// The connection of each client.
     conns: Vec<Option<Conn>>,
     wires: BTreeMap<Conn, Wire>,
+    /// The connection on which the machine heard each client's latest CONNECT.
+    heard_on: BTreeMap<u32, Conn>,
     last_conn: Conn,
     strangers: Strangers,
     ledger: Ledger,
@@ -210,6 +212,7 @@ impl World {
             streams: vec![Stream::new(setup.drive.is_some()); roles.len()],
             conns: vec![None; roles.len()],
             wires: BTreeMap::new(),
+            heard_on: BTreeMap::new(),
             last_conn: 0,
             strangers: Strangers::new(&setup.sn),
             ledger,
