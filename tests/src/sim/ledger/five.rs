@@ -141,22 +141,20 @@ impl Ledger {
     }
 
     /// When a publication expires, as far as is known: a process that begins goes by the wall
-    /// clock.
+    /// clock, and what had expired before that stays away.
     fn lives_until(&self, record: &Record) -> Option<[u64; 2]> {
         let life_ms = record.life_ms?;
-        let until = |(heard_at, offset): &(u64, i64)| {
+        let [mut first, mut last] = [u64::MAX, 0];
+        for (heard_at, offset) in &record.heard_at {
             let until = heard_at + life_ms;
-            match self.booted {
+            let moved = match self.booted {
                 // A clock that was turned back makes it no more than it was.
                 Some((at, boot_offset)) if *heard_at < at => {
                     until.saturating_add_signed(offset - boot_offset).min(at + life_ms)
                 }
                 Some(_) | None => until,
-            }
-        };
-        let [mut first, mut last] = [u64::MAX, 0];
-        for until in record.heard_at.iter().map(until) {
-            (first, last) = (first.min(until), last.max(until));
+            };
+            (first, last) = (first.min(until).min(moved), last.max(moved));
         }
         Some([first, last])
     }
@@ -243,9 +241,15 @@ impl Ledger {
         let fresh_since = if self.crashed_at.is_none() { fresh_since } else { 0 };
         let Some(record) = self.records.get(&publication) else { return false };
         let Some(target) = record.targets.iter().find(|it| it.party == to) else { return false };
-        let is_first = target.fresh < record.arrivals + target.forgotten || target.is_shared;
-        let is_first = is_first || is_repeated;
-        let is_live = is_first && record.latest > fresh_since && has_ids(target.ids, properties);
+        // At QoS 2 it comes live once, however often it was heard.
+        let is_first = match record.manner.qos.min(target.qos) {
+            2 => target.count <= target.forgotten,
+            _ => target.fresh < record.arrivals + target.forgotten,
+        };
+        let is_first = is_first || target.is_shared || is_repeated;
+        // Members of a group are given what waited for others.
+        let is_recent = record.latest > fresh_since || target.is_shared;
+        let is_live = is_first && is_recent && has_ids(target.ids, properties);
         if is_live {
             self.features.count(Feature::RetainAsPublished);
         }

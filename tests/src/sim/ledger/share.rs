@@ -161,13 +161,14 @@ impl Ledger {
     pub(super) fn crashed_group(&mut self) {
         let Self { records, shared, fleeting, .. } = self;
         #[expect(clippy::iter_over_hash_type, reason = "each is changed by itself")]
-        for record in records.values_mut() {
-            let given = record.shared.iter_mut().flat_map(|shared| &mut shared.given);
-            given.for_each(|it| it.is_undone = true);
+        for shared in records.values_mut().filter_map(|record| record.shared.as_mut()) {
+            shared.given.iter_mut().for_each(|it| it.is_undone = true);
+            // Also what is answered only now, as it was kept that it had been heard.
+            shared.is_expected &= shared.members.iter().all(|member| !fleeting.contains(member));
         }
         shared.retain(|publication| {
             let shared = records.get(publication).and_then(|record| record.shared.as_ref());
-            shared.is_some_and(|it| it.members.iter().all(|member| !fleeting.contains(member)))
+            shared.is_some_and(|it| it.is_expected)
         });
     }
 

@@ -53,7 +53,9 @@ pub(crate) struct Stream {
     published: Vec<(u16, Publication)>,
     /// Messages of QoS 1 and 2 that were said in this connection and not acknowledged.
     under_way: Vec<(u16, Option<Publication>)>,
+    /// How many these may be: what the client takes, and the window that it was given.
     receive_maximum: u16,
+    window: u16,
     packet_max: u32,
     /// Connections that another one took the place of, and what they were told.
     replaced: Vec<(Conn, Version, Option<u8>)>,
@@ -73,9 +75,15 @@ impl Stream {
             published: Vec::new(),
             under_way: Vec::new(),
             receive_maximum: u16::MAX,
+            window: rules.window,
             packet_max: 0,
             replaced: Vec::new(),
         }
+    }
+
+    /// Other settings, for connections that begin from now on.
+    pub(crate) const fn reloaded(&mut self, rules: Rules) {
+        self.rules = rules;
     }
 
     /// The gateway hears a packet of a virtual client.
@@ -156,6 +164,7 @@ impl Stream {
         }
         self.expiry_ms = u64::from(expiry_s.min(self.rules.expiry_s_max)) * 1_000;
         self.receive_maximum = properties.receive_maximum.unwrap_or(u16::MAX);
+        self.window = self.rules.window;
         self.packet_max = properties.packet_maximum.unwrap_or(0);
         (self.version, self.conn, self.is_connected) = (version, conn, true);
         self.published.clear();
@@ -336,7 +345,7 @@ impl Stream {
         if publish.qos() > 0 && conn == self.conn {
             self.under_way.retain(|(id, _)| *id != publish.id);
             self.under_way.push((publish.id, publication));
-            let most = self.receive_maximum.min(self.rules.window);
+            let most = self.receive_maximum.min(self.window);
             let count = self.under_way.len();
             if count == usize::from(self.receive_maximum) {
                 ledger.features.count(Feature::ReceiveMaximum);

@@ -251,6 +251,8 @@ impl World {
         self.hub.boot(self.clock()).expect("an empty disk that works");
         self.note("back, with an empty disk".to_owned());
         self.booted_at = self.now;
+        self.discovery.begun(self.now);
+        self.reloads.machine_began();
         self.doom = None;
         self.out.clear();
         self.watches.iter_mut().for_each(Watch::restarted);

@@ -113,6 +113,7 @@ impl World {
         self.note(format!("reload: {:?} {:?}", setup.broker.limits, setup.sn.retry));
         self.reloads.note(&setup);
         self.strangers.reloaded(&setup.sn);
+        self.streams.iter_mut().for_each(|stream| stream.reloaded(setup.rules()));
         let awake = setup.sn.awake_retry;
         let visit = awake.after * (u32::from(awake.times) + 2);
         let visit_ms = u64::try_from(visit.as_millis()).unwrap_or(u64::MAX);
