@@ -157,6 +157,8 @@ pub(crate) struct Ledger {
     booted: Option<(u64, i64)>,
     /// Publications that a member of the group has to get and none was given yet.
     shared: BTreeSet<Publication>,
+    /// Whether there ever was one.
+    has_group: bool,
     /// How often the connection of a member has ended.
     links: BTreeMap<Party, u64>,
     /// Members whose sessions end with their connections.
@@ -187,6 +189,7 @@ impl Ledger {
             wall_offset: 0,
             booted: None,
             shared: BTreeSet::new(),
+            has_group: false,
             links: BTreeMap::new(),
             fleeting: BTreeSet::new(),
             topic: String::new(),
@@ -275,6 +278,7 @@ impl Ledger {
             }
         }
         if matches.iter().any(|it| it.is_shared) {
+            self.has_group = true;
             record.shared.get_or_insert_default().arrived(&matches, manner.qos, record.arrivals);
         }
         for found in matches {

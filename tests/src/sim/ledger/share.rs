@@ -138,7 +138,7 @@ impl Ledger {
     /// The session of a client is over, or may be: what it held is another member's, if there is
     /// one, and if that was not on its way at QoS 2.
     pub(super) fn leave_group(&mut self, party: Party) {
-        if self.shared.is_empty() {
+        if !self.has_group {
             return;
         }
         let now = self.now;
@@ -147,29 +147,34 @@ impl Ledger {
             let mut shares = session.subscriptions.iter();
             session.lasts(now) && shares.any(|it| it.is_sure && share(&it.filter).is_some())
         });
-        let records = &self.records;
-        self.shared.retain(|publication| {
+        let is_there = |it: &Given| it.party == party && it.qos == 2;
+        // A message may have been handed on to it.
+        self.expect_of_group(|it| has_other && !it.given.iter().any(is_there));
+    }
+
+    /// Goes on expecting what this is true of, also of what is answered only later.
+    fn expect_of_group(&mut self, is_expected: impl Fn(&Shared) -> bool) {
+        let Self { records, shared, .. } = self;
+        #[expect(clippy::iter_over_hash_type, reason = "each is changed by itself")]
+        for shared in records.values_mut().filter_map(|record| record.shared.as_mut()) {
+            shared.is_expected &= is_expected(shared);
+        }
+        shared.retain(|publication| {
             let shared = records.get(publication).and_then(|record| record.shared.as_ref());
-            let Some(shared) = shared else { return false };
-            let is_there = |it: &Given| it.party == party && it.qos == 2;
-            has_other && !shared.given.iter().any(is_there)
+            shared.is_some_and(|it| it.is_expected)
         });
     }
 
     /// After a crash what was on its way may come again at QoS 1, and what a member had whose
     /// session was not kept is lost (`docs/persistence.md`).
     pub(super) fn crashed_group(&mut self) {
-        let Self { records, shared, fleeting, .. } = self;
         #[expect(clippy::iter_over_hash_type, reason = "each is changed by itself")]
-        for shared in records.values_mut().filter_map(|record| record.shared.as_mut()) {
+        for shared in self.records.values_mut().filter_map(|record| record.shared.as_mut()) {
             shared.given.iter_mut().for_each(|it| it.is_undone = true);
-            // Also what is answered only now, as it was kept that it had been heard.
-            shared.is_expected &= shared.members.iter().all(|member| !fleeting.contains(member));
         }
-        shared.retain(|publication| {
-            let shared = records.get(publication).and_then(|record| record.shared.as_ref());
-            shared.is_some_and(|it| it.is_expected)
-        });
+        let fleeting = std::mem::take(&mut self.fleeting);
+        self.expect_of_group(|it| it.members.iter().all(|member| !fleeting.contains(member)));
+        self.fleeting = fleeting;
     }
 
     /// A message that no member was given, and one should have been.
