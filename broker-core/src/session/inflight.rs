@@ -67,6 +67,12 @@ impl InFlight {
         self.resend == Resend::Held && self.stage != Stage::Released
     }
 
+    /// Whether it is of QoS 2 and may have reached the client.
+    fn is_begun_qos2(&self) -> bool {
+        let was_sent = !matches!(self.resend, Resend::Held | Resend::First);
+        self.stage == Stage::Released || self.stage == Stage::Unreceived && was_sent
+    }
+
     /// The QoS with which it was sent.
     pub(crate) const fn qos(&self) -> QoS {
         match self.stage {
@@ -263,11 +269,10 @@ impl Window {
         Some(entry)
     }
 
-    /// Takes out what came by groups and may go to another member: QoS 1 only, as a message of
-    /// QoS 2 that was begun is completed here [MQTT5-4.8.2-4] or nowhere [MQTT5-4.8.2-5].
+    /// Takes out what came by groups and may go to another member. A message of QoS 2 that was begun
+    /// may not: it is completed here [MQTT5-4.8.2-4] or nowhere [MQTT5-4.8.2-5].
     pub(crate) fn take_shared(&mut self) -> Vec<InFlight> {
-        let is_taken =
-            |entry: &InFlight| entry.share != ShareId::NONE && entry.stage == Stage::Unacknowledged;
+        let is_taken = |entry: &InFlight| entry.share != ShareId::NONE && !entry.is_begun_qos2();
         let taken: Vec<_> = self.entries.iter().copied().filter(is_taken).collect();
         if !taken.is_empty() {
             self.entries.retain(|entry| !is_taken(entry));

@@ -137,6 +137,40 @@ fn a_client_comes_back_to_everything_after_a_crash() {
     assert_eq!(heard.last().map(String::as_str), Some("t/1 one q1 #1 retain"));
 }
 
+/// [MQTT5-4.8.2-5] is about messages that were begun; one that waits for the disk was not.
+#[test]
+fn a_message_of_qos_2_that_no_member_was_sent_goes_to_another_one() {
+    let mut kept = Kept::new();
+    let first = kept.join("first", &CLEAN);
+    let second = kept.join("second", &PERSISTENT);
+    for member in [first, second] {
+        kept.bench.subscribe(member, "$share/g/t", Q2);
+        kept.commit();
+        kept.bench.hear(member);
+    }
+    let publisher = kept.join("p", &PERSISTENT);
+    for (payload, id) in [("one", 1), ("two", 2), ("three", 3)] {
+        kept.bench.publish_as(publisher, "t", payload, Q2, false, id);
+    }
+    kept.bench.lose(first);
+    kept.commit();
+    let mut heard = kept.bench.hear(second);
+    heard.sort_unstable();
+    assert_eq!(heard.len(), 3, "{heard:?}");
+    // What was begun with it waits for it.
+    let third = kept.join("third", &CLEAN);
+    kept.bench.subscribe(third, "$share/g/t", Q2);
+    kept.commit();
+    kept.bench.hear(third);
+    kept.bench.lose(second);
+    kept.commit();
+    kept.bench.expect(third, &[]);
+    kept.crash();
+    let second = kept.join("second", &PERSISTENT);
+    assert_eq!(kept.bench.hear(second).len(), 0);
+    assert_eq!(kept.bench.broker.stats().dropped(), 0);
+}
+
 /// Says something to a persistent client's link; the answer comes with the commit and not before.
 fn check_gate(kept: &mut Kept, link: LinkId, answer: &str, ask: impl FnOnce(&mut Bench)) {
     kept.bench.hear(link);
