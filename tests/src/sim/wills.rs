@@ -286,6 +286,8 @@ impl Wills {
         parties.into_iter().for_each(|party| self.let_go(party, now));
         self.armed.clear();
         self.parts.clear();
+        // Until it has subscribed again.
+        self.is_watched = false;
         self.loose.values_mut().for_each(|loose| loose.by = None);
     }
 
