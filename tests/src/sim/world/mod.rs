@@ -395,7 +395,6 @@ impl World {
         let (stats, sn_stats, before) = (self.hub.broker.stats(), self.hub.sn.stats(), self.before);
         // What expires is not waited for, nor what is too large for a client of MQTT 5.0.
         let dropped = stats.dropped_queue_full
-            + stats.dropped_memory
             + stats.dropped_unacknowledged
             + stats.dropped_unsendable.saturating_sub(self.hub.too_large)
             + sn_stats.given_up;
