@@ -25,9 +25,9 @@ use mqtt_sn_gw::store::{Health, OpenError};
 
 use super::harm::{Harm, Served};
 use super::moments::Moments;
-use super::plant::{self, Fault, Records};
+use super::plant::{self, Fault};
 use super::plant5;
-use super::store::{Drive, Store};
+use super::store::{Drive, Records, Store};
 use super::wire::Octets;
 
 /// Links of the MQTT-SN gateway carry this.
