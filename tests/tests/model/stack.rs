@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use broker_core::Broker;
-use broker_core::api::{Flow, LinkId, Lsn, Outgoing, Output, Overflow, QueueLimits};
+use broker_core::api::{Flow, LinkId, Lsn, Output, Overflow, QueueLimits};
 use broker_core::journal::{Ops, RecordKey};
 use broker_core::limits::{BrokerConfig, Durability, Limits};
 use broker_core::mqtt::{self, Received, Sent, ServerConn};
@@ -248,11 +248,7 @@ impl Stack {
             }
             Output::Send { link, packet } => {
                 let Some(end) = self.ends.get_mut(&link) else { return true };
-                let id = if let Outgoing::Publish(delivery) = &packet {
-                    Some(delivery.id)
-                } else {
-                    None
-                };
+                let id = packet.delivery_id();
                 let mut said = Vec::new();
                 let flow = match (end.conn.send(packet, &mut said), id) {
                     (Sent::TooLarge(_), Some(id)) => Flow::GiveUp(id),
