@@ -413,6 +413,15 @@ pub enum Outgoing<'a> {
     Drained,
 }
 
+impl Outgoing<'_> {
+    /// The identifier of a message, which [`Flow::GiveUp`] wants if that is too large for its
+    /// client; `None` for everything else.
+    #[inline]
+    pub const fn delivery_id(&self) -> Option<PacketId> {
+        if let Self::Publish(delivery) = self { Some(delivery.id) } else { None }
+    }
+}
+
 /// A half of a will.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WillPart {

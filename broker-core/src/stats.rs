@@ -55,8 +55,6 @@ pub struct Stats {
     pub dropped_queue_full: u64,
     /// Messages of QoS 0 for a session without a link.
     pub dropped_offline_qos0: u64,
-    /// Messages that could not wait because memory is used up.
-    pub dropped_memory: u64,
     /// Messages that were of no more use when their turn came.
     pub dropped_expired: u64,
     /// Messages that the client refused or never acknowledged.
@@ -105,7 +103,6 @@ impl Stats {
     pub const fn dropped(&self) -> u64 {
         self.dropped_queue_full
             + self.dropped_offline_qos0
-            + self.dropped_memory
             + self.dropped_expired
             + self.dropped_unacknowledged
             + self.dropped_unsendable

@@ -1,8 +1,6 @@
 //! Messages that are kept cost no allocation in the steady state.
-#![expect(unsafe_code, reason = "an allocator cannot be written without")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod counting;
 
 use broker_core::Broker;
 use broker_core::api::{
@@ -16,35 +14,7 @@ use broker_core::reason::ReasonCode;
 use broker_core::time::Now;
 use broker_core::topic::{TopicFilter, TopicName};
 
-/// The system's allocator, which counts what this thread asks of it.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call is handed on unchanged to the system's allocator, which keeps the contract.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|allocations| allocations.set(allocations.get() + 1));
-        // SAFETY: the caller's promises about `layout` are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: what comes back was given out by the same allocator, with the same layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.with(|allocations| allocations.set(allocations.get() + 1));
-        // SAFETY: the caller's promises about all three are passed on.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use counting::allocations;
 
 const PUBLISHER: LinkId = LinkId(1);
 const READER: LinkId = LinkId(2);
@@ -150,9 +120,7 @@ fn kept_messages_are_published_and_delivered_without_an_allocation() {
     };
     // The first rounds make room.
     (0..100).for_each(|_| round());
-    let before = ALLOCATIONS.get();
-    (0..10_000).for_each(|_| round());
-    assert_eq!(ALLOCATIONS.get() - before, 0);
+    assert_eq!(allocations(|| (0..10_000).for_each(|_| round())), 0);
     assert_eq!(completed, 2 * 10_100);
     let each = written / 10_100;
     assert!((300..700).contains(&each), "{each} octets written for two messages");

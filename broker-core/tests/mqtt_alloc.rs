@@ -1,8 +1,6 @@
 //! PUBLISH and its acknowledgements cost no allocation, in neither direction and in no version.
-#![expect(unsafe_code, reason = "an allocator cannot be written without")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod counting;
 
 use broker_core::api::{
     Ack, AckKind, ConnAck, Delivery, Incoming, Outgoing, PacketId, Payload, QoS,
@@ -13,45 +11,7 @@ use broker_core::property::Properties;
 use broker_core::reason::ReasonCode;
 use broker_core::topic::TopicName;
 
-/// The system's allocator, which counts what this thread asks of it.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    ALLOCATIONS.with(|allocations| allocations.set(allocations.get() + 1));
-}
-
-// SAFETY: every call is handed on unchanged to the system's allocator, which keeps the contract.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises about `layout` are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: what comes back was given out by the same allocator, with the same layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises about all three are passed on.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn allocations(during: impl FnOnce()) -> u64 {
-    let before = ALLOCATIONS.get();
-    during();
-    ALLOCATIONS.get() - before
-}
+use counting::allocations;
 
 const ROUNDS: usize = 10_000;
 

@@ -1,12 +1,7 @@
 //! Warm sockets do not allocate.
-//!
-//! A counting allocator needs a test program of its own. It counts per thread, for the test harness
-//! allocates in the others.
 
-#![expect(unsafe_code, reason = "an allocator is an unsafe trait")]
+mod counting;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -16,37 +11,7 @@ use mqtt_sn_gw::net::outbuf::{BlockPool, Flush, OutBuf};
 use mqtt_sn_gw::net::udp::{ReceiveBatch, TransmitBatch, UdpOptions, UdpPort};
 use mqtt_sn_gw::net::ws::{Policy, WebSocket};
 
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes on to the system's allocator unchanged; `realloc` and `alloc_zeroed` as
-// the trait provides them end in these two.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller keeps the contract of `alloc`, which is the same there.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: `pointer` came from `alloc` above, so from the system, with this layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Runs `turn` until it is warm, then a thousand times; returns the allocations of those.
-fn allocations_when_warm(mut turn: impl FnMut()) -> u64 {
-    (0..10).for_each(|_| turn());
-    let before = ALLOCATIONS.get();
-    (0..1_000).for_each(|_| turn());
-    ALLOCATIONS.get() - before
-}
+use counting::allocations_when_warm;
 
 #[test]
 fn the_counter_counts() {

@@ -47,7 +47,7 @@ pub struct Redirect {
 
 /// What a listener allows its clients. A connection keeps what it was promised at CONNECT: settings
 /// that change meanwhile are for the next one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Which versions are served.
     pub versions: Versions,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use broker_core::Broker;
-use broker_core::api::{Flow, LinkId, Outgoing, Output};
+use broker_core::api::{Flow, LinkId, Output};
 use broker_core::limits::{BrokerConfig, Durability, Limits};
 use broker_core::mqtt::{Received, Sent, ServerConn, Settings};
 use broker_core::share::{ShareStrategies, ShareStrategy};
@@ -198,11 +198,7 @@ impl World {
         let Some(output) = self.broker.poll_output() else { return false };
         match output {
             Output::Send { link, packet } => {
-                let id = if let Outgoing::Publish(delivery) = &packet {
-                    Some(delivery.id)
-                } else {
-                    None
-                };
+                let id = packet.delivery_id();
                 let Some(end) = self.ends.get_mut(&link).filter(|end| !end.is_closed) else {
                     return true;
                 };

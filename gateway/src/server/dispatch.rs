@@ -132,16 +132,7 @@ impl TcpLink {
         if self.state != LinkState::Open {
             return Told { kind: None, flow: Flow::Hold, must_close: false };
         }
-        let delivery_id = match &packet {
-            Outgoing::Publish(delivery) => Some(delivery.id),
-            Outgoing::ConnAck(_)
-            | Outgoing::Ack(_)
-            | Outgoing::SubAck { .. }
-            | Outgoing::UnsubAck { .. }
-            | Outgoing::WillAck { .. }
-            | Outgoing::Pong
-            | Outgoing::Drained => None,
-        };
+        let delivery_id = packet.delivery_id();
         match self.conn.send(packet, &mut self.out.writer(blocks)) {
             Sent::Packet(kind) => {
                 self.is_held |= self.out.len() >= out_high;

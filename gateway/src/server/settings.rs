@@ -22,9 +22,6 @@ use crate::sn;
 /// Descriptors that are kept free of connections: listeners, the log, whatever libraries open.
 const SPARE_DESCRIPTORS: u64 = 64;
 
-/// CONNECTs of MQTT-SN clients that may wait for their will or a probe at once.
-const HANDSHAKES_MAX: usize = 10_000;
-
 pub(super) fn broker(config: &Config, is_durable: bool, seed: u64) -> BrokerConfig {
     let limits = &config.limits;
     BrokerConfig {
@@ -189,7 +186,6 @@ pub(super) fn sn(config: &Config, is_durable: bool) -> sn::Settings {
         },
         advertise_s: section.advertise_s,
         handshake_timeout: millis(section.handshake_timeout_ms),
-        handshakes_max: HANDSHAKES_MAX,
         wake_rebind: match section.wake_rebind {
             WakeRebind::SameIp => sn::Rebind::SameIp,
             WakeRebind::Any => sn::Rebind::Any,
@@ -217,6 +213,8 @@ pub(super) fn sn(config: &Config, is_durable: bool) -> sn::Settings {
         predefined,
         predefined_for,
         quirks: quirks(config),
+        // What no key of the configuration says.
+        ..sn::Settings::default()
     }
 }
 
@@ -275,4 +273,19 @@ fn millis(millis: u32) -> Duration {
 
 fn seconds(seconds: u32) -> Duration {
     Duration::from_secs(u64::from(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machines_own_defaults_are_those_of_an_empty_file() {
+        let mut config = Config::default();
+        let sn_kind = |listener: &config::Listener| max_datagram(&listener.kind).is_some();
+        let first = config.listeners.iter().position(sn_kind).expect("one on each loopback");
+        config.listeners.truncate(first + 1);
+        assert_eq!(sn(&config, false), sn::Settings::default());
+        assert_eq!(mqtt(&config), mqtt::Settings::default());
+    }
 }

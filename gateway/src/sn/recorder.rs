@@ -18,6 +18,7 @@ use broker_core::key::Key;
 use sn_codec::v12::Packet;
 use tracing::trace;
 
+use super::forwarder::Nodes;
 use super::names::Names;
 use super::outbox::{Listener, Outbox};
 use super::peer::Peer;
@@ -193,6 +194,11 @@ fn record_of<'a>(peer: &'a Peer, node: &'a [u8]) -> ClientRecord<'a> {
     }
 }
 
+/// The wireless node id of a client behind a forwarder.
+fn node_of<'a>(peer: &Peer, nodes: &'a Nodes) -> &'a [u8] {
+    peer.path.map_or(&[], |path| nodes.octets(path.address.node))
+}
+
 /// Puts a topic id as it stands now.
 fn put_registration(journal: &mut Journal, peer: &Peer, id: u16, names: &Names) {
     let Some(number) = peer.kept.number() else { return };
@@ -287,7 +293,7 @@ impl SnGateway {
         for key in slice.clone().filter_map(|place| self.peers.key_at(place)) {
             let peer = self.peers.get(key).expect("it was looked up just now");
             let Some(number) = peer.kept.number() else { continue };
-            let record = record_of(peer, self.node_of(peer));
+            let record = record_of(peer, node_of(peer, &self.nodes));
             journal.put(record::client_key(number), |value| record.write(value));
             for id in peer.registry.ids() {
                 put_registration(&mut journal, peer, id, &self.names);
@@ -335,7 +341,7 @@ impl SnGateway {
         let Self { peers, nodes, recorder, .. } = self;
         let Some(peer) = peers.get_mut(key) else { return };
         let Some(number) = peer.kept.number() else { return };
-        let node = peer.path.map_or(&[][..], |path| nodes.octets(path.address.node));
+        let node = node_of(peer, nodes);
         let mut value = core::mem::take(&mut recorder.value);
         let hash = recorder.encode(peer, node, &mut value);
         if peer.kept.hash != Some(hash) {
@@ -375,14 +381,9 @@ impl SnGateway {
         peer.kept = Kept::default();
     }
 
-    /// The wireless node id of a client behind a forwarder.
-    fn node_of(&self, peer: &Peer) -> &[u8] {
-        peer.path.map_or(&[], |path| self.nodes.octets(path.address.node))
-    }
-
     /// Whether the record of a client says what is so; for tests.
     pub(super) fn is_recorded(&self, peer: &Peer) -> bool {
-        let hash = self.recorder.encode(peer, self.node_of(peer), &mut Vec::new());
+        let hash = self.recorder.encode(peer, node_of(peer, &self.nodes), &mut Vec::new());
         peer.kept.number().is_none() || peer.kept.hash == Some(hash)
     }
 }

@@ -5,11 +5,11 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use broker_core::api::QueueLimits;
+use broker_core::api::{Overflow, QueueLimits};
 use broker_core::topic::TopicBuf;
 
 /// How MQTT-SN is spoken. docs/configuration.md says what each setting means to a user.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// GwId in ADVERTISE and GWINFO.
     pub gateway_id: u8,
@@ -73,6 +73,49 @@ pub struct Settings {
     pub quirks: BTreeMap<String, Quirks>,
     /// Whether clients are recorded, so that they outlive the process.
     pub is_durable: bool,
+}
+
+impl Default for Settings {
+    /// What an empty configuration file means, for one port.
+    fn default() -> Self {
+        Self {
+            gateway_id: 1,
+            retry: Retry { after: Duration::from_secs(10), times: 4 },
+            awake_retry: Retry { after: Duration::from_secs(4), times: 3 },
+            advertise_s: 0,
+            handshake_timeout: Duration::from_secs(60),
+            handshakes_max: 10_000,
+            wake_rebind: Rebind::SameIp,
+            takeover_probe: Duration::from_secs(2),
+            qos_minus_one: true,
+            qos_minus_one_names: false,
+            qos_minus_one_per_s: 1_000,
+            deduplicate: true,
+            will_on_reconnect: false,
+            congestion_pause: Duration::from_secs(10),
+            unknown_answers_per_s: 1_000,
+            unknown_answers_per_source: 2,
+            unknown_answers_window: Duration::from_secs(10),
+            searchgw_per_s: 20,
+            messages_per_wake: 0,
+            idle_timeout: Duration::from_hours(24),
+            queue: QueueLimits {
+                messages_max: 1_000,
+                bytes_max: 1 << 20,
+                paused_qos0_messages_max: 100,
+                overflow: Overflow::DropOldest,
+            },
+            client_id_bytes_max: 256,
+            topic_ids_max: 1_024,
+            nodes_per_forwarder: 1_000,
+            forwarders: Vec::new(),
+            max_datagram: vec![1_024],
+            predefined: BTreeMap::new(),
+            predefined_for: BTreeMap::new(),
+            quirks: BTreeMap::new(),
+            is_durable: false,
+        }
+    }
 }
 
 /// A repetition policy.

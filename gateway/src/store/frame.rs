@@ -123,21 +123,26 @@ pub(super) fn read_frame(octets: &[u8]) -> Option<Frame<'_>> {
 /// Where the next frame that can be trusted begins, from `from` on. Its number is `number` or one
 /// that frames in between allow: so what looks like a frame inside of messages costs no checksum.
 pub(super) fn find_frame(octets: &[u8], from: usize, number: u64) -> Option<usize> {
-    let last = octets.len().checked_sub(FRAME_HEAD)?;
-    (from..=last).find(|at| {
-        let octets = &octets[*at..];
+    find(octets, from, |at, found| {
         let room = (at - from) / FRAME_HEAD;
-        octets.starts_with(FRAME_MAGIC)
-            && (number..=number + room as u64 + 1).contains(&le_u64(&octets[12..]))
-            && read_frame(octets).is_some()
+        (number..=number + room as u64 + 1).contains(&found)
     })
 }
 
 /// Where the next frame begins, from `from` on, whatever its number: for what was damaged.
 pub(super) fn find_any_frame(octets: &[u8], from: usize) -> Option<usize> {
+    find(octets, from, |_, _| true)
+}
+
+/// The first frame from `from` on whose place and number may be: they are asked before it is read.
+fn find(octets: &[u8], from: usize, may_be: impl Fn(usize, u64) -> bool) -> Option<usize> {
     let last = octets.len().checked_sub(FRAME_HEAD)?;
-    (from..=last)
-        .find(|at| octets[*at..].starts_with(FRAME_MAGIC) && read_frame(&octets[*at..]).is_some())
+    (from..=last).find(|at| {
+        let octets = &octets[*at..];
+        octets.starts_with(FRAME_MAGIC)
+            && may_be(*at, le_u64(&octets[12..]))
+            && read_frame(octets).is_some()
+    })
 }
 
 fn le_u32(octets: &[u8]) -> u32 {

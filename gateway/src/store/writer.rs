@@ -30,9 +30,10 @@ const SHARED_SYNC_BYTES: usize = 8 << 20;
 /// Octets of what waited for the disk that become one frame: places in a file have 32 bits.
 const FRAME_BYTES_MAX: usize = 1 << 30;
 
-/// How soon a disk that failed is tried again, at first and at most.
+/// How soon a disk that failed is tried again at first; each time it takes twice as long.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
-/// See `RETRY_FIRST`.
+
+/// The longest time after which a disk that failed is tried again.
 pub const RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// Between two lines of log about a disk that goes on failing.

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use broker_core::api::{
     Ack, AckKind, Connect, ConnectWill, Credit, Dialect, Disconnect, Incoming, LinkId, Lsn,
-    Outgoing, Output, Overflow, PacketId, Payload, Publish, QoS, QueueLimits, Subscribe,
-    SubscribeRequest, SubscriptionOptions,
+    Outgoing, Output, PacketId, Payload, Publish, QoS, Subscribe, SubscribeRequest,
+    SubscriptionOptions,
 };
 use broker_core::journal::{Ops, RecordKey};
 use broker_core::limits::{BrokerConfig, Durability, Limits};
@@ -16,10 +16,7 @@ use broker_core::share::ShareStrategies;
 use broker_core::time::Now;
 use broker_core::topic::{TopicBuf, TopicFilter, TopicName};
 use broker_core::{Broker, RestoreError, SnapshotCursor};
-use core::time::Duration;
-use mqtt_sn_gw::sn::{
-    Datagram, Destination, LocalAddress, Network, PortId, Rebind, Retry, Settings, SnGateway,
-};
+use mqtt_sn_gw::sn::{Datagram, Destination, LocalAddress, Network, PortId, Settings, SnGateway};
 
 use crate::script::{self, Known};
 
@@ -42,44 +39,12 @@ pub(crate) fn topic(text: &str) -> TopicBuf {
 
 pub(crate) fn settings() -> Settings {
     Settings {
-        gateway_id: 1,
-        retry: Retry { after: Duration::from_secs(10), times: 4 },
-        awake_retry: Retry { after: Duration::from_secs(4), times: 3 },
-        advertise_s: 0,
-        handshake_timeout: Duration::from_secs(60),
-        handshakes_max: 1_000,
-        wake_rebind: Rebind::SameIp,
-        takeover_probe: Duration::from_secs(2),
-        qos_minus_one: true,
-        qos_minus_one_names: false,
-        qos_minus_one_per_s: 1_000,
-        deduplicate: true,
-        will_on_reconnect: false,
-        congestion_pause: Duration::from_secs(10),
-        unknown_answers_per_s: 1_000,
-        unknown_answers_per_source: 2,
-        unknown_answers_window: Duration::from_secs(10),
-        searchgw_per_s: 20,
-        messages_per_wake: 0,
-        idle_timeout: Duration::from_secs(86_400),
-        queue: QueueLimits {
-            messages_max: 1_000,
-            bytes_max: 1 << 20,
-            paused_qos0_messages_max: 100,
-            overflow: Overflow::DropOldest,
-        },
-        client_id_bytes_max: 256,
-        topic_ids_max: 1_024,
-        nodes_per_forwarder: 100,
-        is_durable: false,
         forwarders: vec![Network {
             address: "192.0.2.9".parse().expect("an address"),
             prefix_len: 32,
         }],
-        max_datagram: vec![1_024],
         predefined: BTreeMap::from([(5, topic("a/predefined"))]),
-        predefined_for: BTreeMap::new(),
-        quirks: BTreeMap::new(),
+        ..Settings::default()
     }
 }
 

@@ -167,19 +167,6 @@ impl SnClient {
         self.timeout = timeout;
     }
 
-    /// The address that the gateway sees, unless there is a relay between.
-    pub fn local_address(&self) -> SocketAddr {
-        self.socket.local_addr().expect("a bound socket")
-    }
-
-    /// From now on another port speaks for this client, as behind a router that forgot it.
-    pub fn move_to_another_port(&mut self) {
-        assert!(self.relay.is_none(), "the relay would keep its own port");
-        self.socket = socket_beside(self.gateway);
-        self.socket.connect(self.gateway).expect("an address of this machine");
-        self.trace.note("another port from here on");
-    }
-
     // Octets.
 
     /// Sends a datagram as drawn, `03 01 00` for example.

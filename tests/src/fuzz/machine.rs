@@ -18,8 +18,8 @@ use broker_core::share::ShareStrategies;
 use broker_core::time::{Now, UnixMillis};
 use broker_core::topic::{TopicBuf, TopicFilter, TopicName};
 use mqtt_sn_gw::sn::{
-    Datagram, Destination, LocalAddress, Network, PortId, Quirks, Rebind, Retry, Settings,
-    SnGateway, Transmit,
+    Datagram, Destination, LocalAddress, Network, PortId, Quirks, Retry, Settings, SnGateway,
+    Transmit,
 };
 
 use super::records::{self, Kept};
@@ -271,23 +271,13 @@ pub(super) fn sn_settings(is_durable: bool) -> Settings {
     let topic = |name| TopicBuf::from(TopicName::new(name).expect("a good name"));
     Settings {
         is_durable,
-        gateway_id: 1,
         retry: Retry { after: seconds(10), times: 3 },
         awake_retry: Retry { after: seconds(2), times: 2 },
-        advertise_s: 0,
         handshake_timeout: seconds(20),
         handshakes_max: 3,
-        wake_rebind: Rebind::SameIp,
-        takeover_probe: seconds(2),
-        qos_minus_one: true,
         qos_minus_one_names: true,
         qos_minus_one_per_s: 4,
-        deduplicate: true,
-        will_on_reconnect: false,
-        congestion_pause: seconds(10),
         unknown_answers_per_s: 6,
-        unknown_answers_per_source: 2,
-        unknown_answers_window: seconds(10),
         searchgw_per_s: 3,
         messages_per_wake: 2,
         idle_timeout: seconds(3_600),
@@ -300,5 +290,6 @@ pub(super) fn sn_settings(is_durable: bool) -> Settings {
         predefined: [(5, topic("pre/5")), (6, topic("a/b"))].into(),
         predefined_for: [("q".to_owned(), [(5, topic("own/5"))].into())].into(),
         quirks: [("q".to_owned(), Quirks { no_dup: true, ..Default::default() })].into(),
+        ..Settings::default()
     }
 }

@@ -6,14 +6,14 @@
 
 use std::fmt;
 
-use broker_core::journal::RecordKey;
 use fastrand::Rng;
 use mqtt_sn_gw::store::disk::Disk as _;
 use mqtt_sn_gw::store::testing::{Death, SimDisk};
-use mqtt_sn_gw::store::{Log, LogConfig, OpenError, open, salvage};
+use mqtt_sn_gw::store::{LogConfig, OpenError, open, salvage};
 
 use super::moments::Moments;
 use super::plant::{self, Fault};
+use super::store::{self, Records};
 
 /// What becomes of a disk.
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ impl fmt::Display for Harm {
 /// What a start found on a harmed disk.
 #[derive(Debug)]
 pub(crate) struct Served {
-    pub(crate) records: Vec<(RecordKey, Vec<u8>)>,
+    pub(crate) records: Records,
     /// The log was refused, and this is what could be read of it.
     pub(crate) is_salvaged: bool,
 }
@@ -113,7 +113,7 @@ impl Harm {
         let found = harmed.copy();
         match open(harmed, config) {
             Ok((mut log, _)) => {
-                let records = records(&mut log)?;
+                let records = store::read(&mut log).map_err(words)?;
                 if !moments.were(&records) {
                     return Err("a state is served that never was".to_owned());
                 }
@@ -122,7 +122,7 @@ impl Harm {
             Err(OpenError::Damaged { .. } | OpenError::Missing { .. }) => {
                 let (mut log, _) = open(SimDisk::default(), config).map_err(words)?;
                 salvage(&found, &mut log).map_err(words)?;
-                let records = records(&mut log)?;
+                let records = store::read(&mut log).map_err(words)?;
                 if !moments.were_written(&records) {
                     return Err("something is salvaged that was never written".to_owned());
                 }
@@ -131,16 +131,6 @@ impl Harm {
             Err(error @ (OpenError::Newer { .. } | OpenError::Io(_))) => Err(words(error)),
         }
     }
-}
-
-fn records(log: &mut Log<SimDisk>) -> Result<Vec<(RecordKey, Vec<u8>)>, String> {
-    let mut records = Vec::new();
-    let read = log.for_each_record::<std::io::Error>(|key, value| {
-        records.push((key, value.to_vec()));
-        Ok(())
-    });
-    read.map_err(words)?;
-    Ok(records)
 }
 
 fn words(error: impl fmt::Display) -> String {

@@ -25,9 +25,9 @@ use mqtt_sn_gw::store::{Health, OpenError};
 
 use super::harm::{Harm, Served};
 use super::moments::Moments;
-use super::plant::{self, Fault, Records};
+use super::plant::{self, Fault};
 use super::plant5;
-use super::store::{Drive, Store};
+use super::store::{Drive, Records, Store};
 use super::wire::Octets;
 
 /// Links of the MQTT-SN gateway carry this.
@@ -663,22 +663,15 @@ fn machines(setup: &Setup, now: Now) -> (Broker, SnGateway) {
 
 impl End {
     fn tell(&mut self, packet: Outgoing<'_>, out_high: usize) -> (Flow, bool) {
-        let delivery = match &packet {
-            Outgoing::Publish(delivery) => Some(delivery.id),
-            Outgoing::ConnAck(_)
-            | Outgoing::Ack(_)
-            | Outgoing::SubAck { .. }
-            | Outgoing::UnsubAck { .. }
-            | Outgoing::WillAck { .. }
-            | Outgoing::Pong
-            | Outgoing::Drained => None,
-        };
+        let delivery_id = packet.delivery_id();
         match self.conn.send(packet, &mut self.out) {
             Sent::Packet(_) => {
                 self.is_held |= self.out.len() >= out_high;
                 (if self.is_held { Flow::Hold } else { Flow::More }, false)
             }
-            Sent::TooLarge(_) => (Flow::GiveUp(delivery.unwrap_or_default()), delivery.is_none()),
+            Sent::TooLarge(_) => {
+                (Flow::GiveUp(delivery_id.unwrap_or_default()), delivery_id.is_none())
+            }
             Sent::Nothing => (Flow::More, false),
         }
     }

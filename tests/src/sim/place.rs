@@ -128,10 +128,9 @@ pub(crate) fn envelope(radius: u8, node: &[u8], message: &[u8]) -> Octets {
 
 /// Opens what the gateway has wrapped; it has to be well formed (SN-029).
 pub(crate) fn open(octets: &[u8]) -> Option<Letter<'_>> {
-    let [length, ENCAPSULATED, radius @ 0..=3, rest @ ..] = octets else { return None };
-    let (node, message) = rest.split_at_checked(usize::from(*length).checked_sub(3)?)?;
-    let is_nested = message.get(1) == Some(&ENCAPSULATED);
-    (!node.is_empty() && !is_nested).then_some(Letter { radius: *radius, node, message })
+    let letter = open_from(octets)?;
+    let is_nested = letter.message.get(1) == Some(&ENCAPSULATED);
+    (octets[2] == letter.radius && !is_nested).then_some(letter)
 }
 
 /// Opens what a forwarder has wrapped, whatever the reserved bits say; `None` if the gateway has to
@@ -139,8 +138,7 @@ pub(crate) fn open(octets: &[u8]) -> Option<Letter<'_>> {
 pub(crate) fn open_from(octets: &[u8]) -> Option<Letter<'_>> {
     let [length, ENCAPSULATED, ctrl, rest @ ..] = octets else { return None };
     let (node, message) = rest.split_at_checked(usize::from(*length).checked_sub(3)?)?;
-    let is_node = *length != 1 && !node.is_empty();
-    is_node.then_some(Letter { radius: ctrl & 3, node, message })
+    (!node.is_empty()).then_some(Letter { radius: ctrl & 3, node, message })
 }
 
 /// Whether it is the address of a forwarder of sensors.

@@ -7,11 +7,11 @@
 )]
 
 mod radio;
+mod records;
 
 use std::collections::BTreeMap;
 
-use broker_core::journal::{OP_HEAD, Ops, RecordKey};
-use fastrand::Rng;
+pub(crate) use records::{bury, seal, spoil};
 
 use super::book::Book;
 use super::hub::{Conn, Out};
@@ -21,13 +21,9 @@ use super::wire::{
     self, DUP, MqttPublish, Octets, RETAIN, SnPublish, Version, first_packet, frame, mqtt, sn,
     split, string, u16_at,
 };
-use crate::fuzz::store_replay::crc32;
 
 /// Every so many of the datagrams concerned are tampered with.
 const EVERY: u32 = 5;
-
-/// Deleted records that are remembered.
-const BURIED_MAX: usize = 200;
 
 macro_rules! faults {
     ($($(#[doc = $doc:literal])* $name:ident,)*) => {
@@ -265,9 +261,6 @@ faults! {
     /// A restart forgets how long wills are put off.
     ForgetDelayOfWills,
 }
-
-/// Records of the store.
-pub(crate) type Records = Vec<(RecordKey, Vec<u8>)>;
 
 /// What becomes of a datagram on its way to the machine.
 pub(crate) enum Up {
@@ -596,106 +589,4 @@ impl Plant {
         }
         out.extend(copy);
     }
-}
-
-/// Tables of what is kept, as broker and MQTT-SN machine number them.
-mod table {
-    pub(super) const SESSION: u8 = 2;
-    pub(super) const SUBSCRIPTION: u8 = 3;
-    pub(super) const DELIVERY: u8 = 4;
-    pub(super) const RECEIVED: u8 = 6;
-    pub(super) const RETAINED: u8 = 8;
-    pub(super) const WILL: u8 = 9;
-    pub(super) const CLIENT: u8 = 0x80;
-    pub(super) const REGISTRATION: u8 = 0x81;
-    pub(super) const STORE: u8 = 0xF0;
-}
-
-/// What was kept comes back otherwise than it was; `deleted` is what was kept no more.
-pub(crate) fn spoil(fault: Fault, records: &mut Records, deleted: &Records, rng: &mut Rng) {
-    let seldom = u32::try_from(records.len() / 20).unwrap_or(u32::MAX).max(2);
-    match fault {
-        Fault::ForgetRetained => lose(records, table::RETAINED, || rng.u32(..4) == 0),
-        Fault::ForgetReceived => lose(records, table::RECEIVED, || true),
-        Fault::ForgetWills => lose(records, table::WILL, || true),
-        Fault::ForgetTopicIds => lose(records, table::REGISTRATION, || rng.bool()),
-        Fault::ForgetSubscriptions => lose(records, table::SUBSCRIPTION, || rng.u32(..4) == 0),
-        Fault::ForgetQueued => lose(records, table::DELIVERY, || rng.u32(..seldom) == 0),
-        Fault::ForgetSessions => lose(records, table::SESSION, || rng.u32(..4) == 0),
-        Fault::ForgetCleanEnd => lose(records, table::STORE, || true),
-        Fault::ForgetSent => {
-            // Format, flags, session, packet identifier: under way at QoS 2 becomes queued.
-            let sent = records
-                .iter_mut()
-                .filter(|(key, value)| key.table() == table::DELIVERY && value[1] & 0x1B == 0x12);
-            for (_, value) in sent {
-                value[1] &= !0x18;
-                value[6..8].fill(0);
-            }
-        }
-        Fault::ForgetSleep => {
-            let clients = records.iter_mut().filter(|(key, _)| key.table() == table::CLIENT);
-            for (_, value) in clients.filter(|(_, value)| value[1] & 3 == 2) {
-                // Active, and without a duration.
-                value[1] ^= 3;
-                value[5..7].fill(0);
-            }
-        }
-        Fault::ForgetWillChanges => {
-            for (key, value) in records.iter_mut().filter(|(key, _)| key.table() == table::WILL) {
-                if let Some((_, before)) = deleted.iter().find(|(there, _)| there == key) {
-                    value.clone_from(before);
-                }
-            }
-        }
-        Fault::ForgetDeletions => {
-            for (key, value) in deleted {
-                if !records.iter().any(|(there, _)| there == key) {
-                    records.push((*key, value.clone()));
-                }
-            }
-            records.sort_by_key(|(key, _)| key.table());
-        }
-        _ => plant5::spoil(fault, records),
-    }
-}
-
-/// Notes what some records were before, for faults that bring them back: subscriptions as they were
-/// put last, and wills as they were put first.
-pub(crate) fn bury(fault: Fault, changes: &[u8], deleted: &mut Records) {
-    let ops = Ops::new(changes).filter_map(Result::ok);
-    let puts = ops.filter_map(|op| Some((op.key, op.value?.to_vec())));
-    if fault == Fault::ForgetWillChanges {
-        for put in puts.filter(|(key, _)| key.table() == table::WILL) {
-            if !deleted.iter().any(|(key, _)| *key == put.0) {
-                deleted.push(put);
-            }
-        }
-        return;
-    }
-    for put in puts.filter(|(key, _)| key.table() < table::CLIENT) {
-        deleted.retain(|(key, _)| *key != put.0);
-        deleted.push(put);
-    }
-    deleted.drain(..deleted.len().saturating_sub(BURIED_MAX));
-}
-
-/// Puts the checksum of the frame right that has the octet at `at`, if that is one of its changes.
-pub(crate) fn seal(octets: &mut [u8], at: usize) {
-    let len_at = |octets: &[u8], from: usize| {
-        let len = octets.get(from + 4..from + 8)?;
-        Some(28 + u32::from_le_bytes([len[0], len[1], len[2], len[3]]) as usize)
-    };
-    let mut from = 40;
-    while let Some(len) = len_at(octets, from).filter(|len| from + len <= octets.len()) {
-        if (from + 28 + OP_HEAD..from + len).contains(&at) {
-            let covered = [&octets[from + 4..from + 8], &octets[from + 12..from + len]].concat();
-            octets[from + 8..from + 12].copy_from_slice(&crc32(&covered).to_le_bytes());
-        }
-        from += len;
-    }
-}
-
-fn lose(records: &mut Records, table: u8, mut is_lost: impl FnMut() -> bool) {
-    records.retain(|(key, _)| key.table() != table || !is_lost());
 }

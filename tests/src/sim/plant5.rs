@@ -12,7 +12,7 @@ use broker_core::topic::TopicFilter;
 
 use super::book::Book;
 use super::ledger::five::identifier;
-use super::plant::{Fault, Records};
+use super::plant::Fault;
 use super::wire::{self, MqttPublish, Version, mqtt, string};
 use super::wire5::{Properties, Writer};
 
@@ -159,30 +159,4 @@ fn encode(properties: &Properties<'_>) -> Vec<u8> {
     properties.identifiers.iter().for_each(|id| writer.variable(0x0B, *id));
     properties.user.iter().for_each(|(key, value)| writer.pair(0x26, key, value));
     writer.finish()
-}
-
-/// What was kept comes back without what MQTT 5.0 has added.
-pub(crate) fn spoil(fault: Fault, records: &mut Records) {
-    for (key, value) in records {
-        match (fault, key.table()) {
-            // Format, flags, expires, within; topic length, properties length, both, payload.
-            (Fault::ForgetExpiryOfMessages, 1) if value[1] & 0x08 != 0 => {
-                value.drain(2..14);
-                value[1] &= !0x18;
-            }
-            (Fault::ForgetProperties, 1) => {
-                let texts = if value[1] & 0x08 != 0 { 14 } else { 2 };
-                let topic = usize::from(u16::from_le_bytes([value[texts], value[texts + 1]]));
-                let length = usize::from(value[texts + 2]);
-                let begin = texts + 6 + topic;
-                value.drain(begin..begin + length);
-                value[texts + 2] = 0;
-            }
-            // Format, dialect, overflow, expiry.
-            (Fault::ForgetExpiryOfSessions, 2) => value[3..7].copy_from_slice(&[0, 0, 8, 0]),
-            // Format, flags, state, session, delay.
-            (Fault::ForgetDelayOfWills, 9) => value[7..11].fill(0),
-            _ => {}
-        }
-    }
 }

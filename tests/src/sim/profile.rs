@@ -1,7 +1,6 @@
 //! What a world is made of: drawn from its seed within what its profile allows.
 
 use core::num::NonZeroU16;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use broker_core::topic::{TopicBuf, TopicName};
 use clap::ValueEnum;
 use fastrand::Rng;
 use mqtt_sn_gw::config::OnDiskFull;
-use mqtt_sn_gw::sn::{self, Rebind, Retry};
+use mqtt_sn_gw::sn::{self, Retry};
 use mqtt_sn_gw::store::LogConfig;
 
 use super::Options;
@@ -417,36 +416,16 @@ fn sn_settings(
     let millis = Duration::from_millis;
     let retry_ms = if is_steady { 10_000 } else { rng.u64(2_000..=10_000) };
     sn::Settings {
-        is_durable: false,
-        gateway_id: 1,
         retry: Retry { after: millis(retry_ms), times: rng.u8(3..=5) },
         awake_retry: Retry { after: millis(rng.u64(1_000..=4_000)), times: rng.u8(2..=4) },
         advertise_s: if is_steady { 0 } else { [0, 0, rng.u16(20..200)][rng.usize(..3)] },
-        handshake_timeout: Duration::from_secs(60),
         handshakes_max: if is_steady { sessions } else { [sessions, 4][rng.usize(..2)] },
-        wake_rebind: Rebind::SameIp,
-        takeover_probe: Duration::from_secs(2),
-        qos_minus_one: true,
-        qos_minus_one_names: false,
-        qos_minus_one_per_s: 1_000,
-        deduplicate: true,
-        will_on_reconnect: false,
-        congestion_pause: Duration::from_secs(10),
-        unknown_answers_per_s: 1_000,
-        unknown_answers_per_source: 2,
-        unknown_answers_window: Duration::from_secs(10),
         searchgw_per_s: [2, 20][rng.usize(..2)],
-        messages_per_wake: 0,
-        idle_timeout: Duration::from_secs(86_400),
         queue,
-        client_id_bytes_max: 256,
-        topic_ids_max: 1_024,
         nodes_per_forwarder: u32::try_from(sessions).unwrap_or(u32::MAX).min(100_000) / 8,
         forwarders: vec![sn::Network { address: [120, 0, 0, 0].into(), prefix_len: 6 }],
-        max_datagram: vec![1_024],
         predefined: (1..=PREDEFINED).map(|id| (id, predefined(id))).collect(),
-        predefined_for: BTreeMap::new(),
-        quirks: BTreeMap::new(),
+        ..sn::Settings::default()
     }
 }
 

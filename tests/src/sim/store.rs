@@ -12,7 +12,7 @@ use fastrand::Rng;
 use mqtt_sn_gw::config::OnDiskFull;
 use mqtt_sn_gw::store::testing::{Honesty, SimDisk};
 use mqtt_sn_gw::store::writer::{Batch, Next, Outside, Taken, Writer};
-use mqtt_sn_gw::store::{Health, LogConfig, OpenError, Status, open};
+use mqtt_sn_gw::store::{Health, Log, LogConfig, OpenError, Status, open};
 
 use super::plant::Fault;
 
@@ -21,6 +21,9 @@ const PATIENCE_MS: u64 = 3_000;
 
 /// What the reserve is called.
 const RESERVE: &str = "reserve";
+
+/// Keys and values.
+pub(crate) type Records = Vec<(RecordKey, Vec<u8>)>;
 
 /// How large the files are and how slow the disk is.
 #[derive(Clone, Copy, Debug)]
@@ -153,13 +156,8 @@ impl Store {
     }
 
     /// All records that live, by table.
-    pub(crate) fn records(&mut self) -> io::Result<Vec<(RecordKey, Vec<u8>)>> {
-        let mut records = Vec::new();
-        self.writer.log().for_each_record::<io::Error>(|key, value| {
-            records.push((key, value.to_vec()));
-            Ok(())
-        })?;
-        Ok(records)
+    pub(crate) fn records(&mut self) -> io::Result<Records> {
+        read(self.writer.log())
     }
 
     /// How many records there are.
@@ -327,4 +325,14 @@ impl Store {
     pub(crate) fn health(&self) -> Health {
         self.status.health()
     }
+}
+
+/// All records of a log that live, by table.
+pub(crate) fn read(log: &mut Log<SimDisk>) -> io::Result<Records> {
+    let mut records = Records::new();
+    log.for_each_record::<io::Error>(|key, value| {
+        records.push((key, value.to_vec()));
+        Ok(())
+    })?;
+    Ok(records)
 }

@@ -5,6 +5,7 @@ pub(crate) use crate::client::sn::msg_type as sn;
 
 /// The type of what a forwarder has wrapped.
 pub(crate) const ENCAPSULATED: u8 = 0xFE;
+
 /// A version of MQTT.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Version {
@@ -112,20 +113,37 @@ impl<'a> SnPublish<'a> {
 
 /// A packet of MQTT.
 pub(crate) fn packet(first: u8, parts: &[&[u8]]) -> Vec<u8> {
-    let mut left: usize = parts.iter().map(|part| part.len()).sum();
+    let length: usize = parts.iter().map(|part| part.len()).sum();
     let mut octets = vec![first];
-    loop {
-        let low = u8::try_from(left % 128).expect("less than 128");
-        left /= 128;
-        octets.push(if left > 0 { low | 0x80 } else { low });
-        if left == 0 {
-            break;
-        }
-    }
+    push_variable(&mut octets, u32::try_from(length).expect("a short packet"));
     for part in parts {
         octets.extend_from_slice(part);
     }
     octets
+}
+
+/// A variable byte integer (1.5.5), and what follows it.
+pub(crate) fn variable(octets: &[u8]) -> Option<(u32, &[u8])> {
+    let mut value = 0;
+    for (place, octet) in octets.iter().take(4).enumerate() {
+        value |= u32::from(octet & 0x7F) << (7 * place);
+        if octet & 0x80 == 0 {
+            return Some((value, &octets[place + 1..]));
+        }
+    }
+    None
+}
+
+/// Appends a variable byte integer.
+pub(crate) fn push_variable(octets: &mut Vec<u8>, mut value: u32) {
+    loop {
+        let low = u8::try_from(value % 128).expect("less than 128");
+        value /= 128;
+        octets.push(if value > 0 { low | 0x80 } else { low });
+        if value == 0 {
+            return;
+        }
+    }
 }
 
 /// A string with its length before it.
@@ -137,16 +155,10 @@ pub(crate) fn string(text: &[u8]) -> Vec<u8> {
 /// The first packet of a stream: its octets, and where its body begins. `None` if it is not there
 /// as a whole.
 pub(crate) fn first_packet(stream: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut length = 0;
-    for (place, octet) in stream.get(1..)?.iter().take(4).enumerate() {
-        length |= usize::from(octet & 0x7F) << (7 * place);
-        if octet & 0x80 == 0 {
-            let begin = place + 2;
-            let packet = stream.get(..begin + length)?;
-            return Some((packet, &packet[begin..]));
-        }
-    }
-    None
+    let (length, rest) = variable(stream.get(1..)?)?;
+    let begin = stream.len() - rest.len();
+    let packet = stream.get(..begin + length as usize)?;
+    Some((packet, &packet[begin..]))
 }
 
 /// The body of a PUBLISH of MQTT.

@@ -1,6 +1,6 @@
 //! Properties of MQTT 5.0 (2.2.2), as the standard draws them and on none of the gateway's code.
 
-use super::wire::u16_at;
+use super::wire::{push_variable, string, u16_at, variable};
 
 /// What the properties of a packet say, those of all packets together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,18 +67,6 @@ fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
     place.replace(value).is_none().then_some(())
 }
 
-/// A variable byte integer (1.5.5), and what follows it.
-pub(crate) fn variable(octets: &[u8]) -> Option<(u32, &[u8])> {
-    let mut value = 0;
-    for (place, octet) in octets.iter().take(4).enumerate() {
-        value |= u32::from(octet & 0x7F) << (7 * place);
-        if octet & 0x80 == 0 {
-            return Some((value, &octets[place + 1..]));
-        }
-    }
-    None
-}
-
 #[derive(Debug)]
 struct Reader<'a>(&'a [u8]);
 
@@ -140,12 +128,12 @@ impl Writer {
     /// A string, or binary data.
     pub(crate) fn binary(&mut self, id: u8, octets: &[u8]) {
         self.0.push(id);
-        self.0.extend(super::wire::string(octets));
+        self.0.extend(string(octets));
     }
 
     pub(crate) fn pair(&mut self, id: u8, key: &[u8], value: &[u8]) {
         self.binary(id, key);
-        self.0.extend(super::wire::string(value));
+        self.0.extend(string(value));
     }
 
     /// Octets of what was written so far, without their length.
@@ -159,17 +147,6 @@ impl Writer {
         push_variable(&mut octets, u32::try_from(self.0.len()).expect("few properties"));
         octets.extend(self.0);
         octets
-    }
-}
-
-fn push_variable(octets: &mut Vec<u8>, mut value: u32) {
-    loop {
-        let low = u8::try_from(value % 128).expect("less than 128");
-        value /= 128;
-        octets.push(if value > 0 { low | 0x80 } else { low });
-        if value == 0 {
-            return;
-        }
     }
 }
 

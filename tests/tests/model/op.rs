@@ -251,7 +251,8 @@ fn ops(has_groups: bool) -> impl Strategy<Value = Op> {
         5 => (client.clone(), vec(subscriptions(has_groups), 1..3), ids)
             .prop_map(|(c, wants, id)| Op::Subscribe(c, wants, id)),
         1 => (client.clone(), filters(has_groups)).prop_map(|(c, f)| Op::Unsubscribe(c, f)),
-        24 => (client.clone(), publications(has_groups)).prop_map(|(c, publish)| Op::Publish(c, publish)),
+        24 => (client.clone(), publications(has_groups))
+            .prop_map(|(c, publish)| Op::Publish(c, publish)),
         1 => client.clone().prop_map(Op::Repeat),
         1 => client.clone().prop_map(Op::Release),
         1 => (client.clone(), select(vec!["xy", "/a", PREDEFINED]), any::<bool>())

@@ -3,19 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use broker_core::Broker;
-use broker_core::api::{Flow, LinkId, Lsn, Outgoing, Output, Overflow, QueueLimits};
+use broker_core::api::{Flow, LinkId, Lsn, Output, Overflow, QueueLimits};
 use broker_core::journal::{Ops, RecordKey};
 use broker_core::limits::{BrokerConfig, Durability, Limits};
 use broker_core::mqtt::{self, Received, Sent, ServerConn};
 use broker_core::share::ShareStrategies;
 use broker_core::time::{Instant, Now};
 use broker_core::topic::{TopicBuf, TopicName};
-use mqtt_sn_gw::sn::{
-    self, Datagram, Destination, LocalAddress, PortId, Rebind, Retry, SnGateway, Transmit,
-};
+use mqtt_sn_gw::sn::{self, Datagram, Destination, LocalAddress, PortId, SnGateway, Transmit};
 
 use crate::op::{LEVELS_MAX, PREDEFINED, PREDEFINED_ID, Setup};
 
@@ -251,11 +248,7 @@ impl Stack {
             }
             Output::Send { link, packet } => {
                 let Some(end) = self.ends.get_mut(&link) else { return true };
-                let id = if let Outgoing::Publish(delivery) = &packet {
-                    Some(delivery.id)
-                } else {
-                    None
-                };
+                let id = packet.delivery_id();
                 let mut said = Vec::new();
                 let flow = match (end.conn.send(packet, &mut said), id) {
                     (Sent::TooLarge(_), Some(id)) => Flow::GiveUp(id),
@@ -286,35 +279,10 @@ impl Stack {
 fn sn_settings(setup: &Setup, queue: QueueLimits) -> sn::Settings {
     let predefined: TopicBuf = TopicName::new(PREDEFINED).expect("a good name").into();
     sn::Settings {
-        gateway_id: 1,
-        retry: Retry { after: Duration::from_secs(10), times: 4 },
-        awake_retry: Retry { after: Duration::from_secs(4), times: 3 },
-        advertise_s: 0,
-        handshake_timeout: Duration::from_secs(60),
-        handshakes_max: 1_000,
-        wake_rebind: Rebind::SameIp,
-        takeover_probe: Duration::from_secs(2),
-        qos_minus_one: true,
-        qos_minus_one_names: false,
-        qos_minus_one_per_s: 1_000,
-        deduplicate: true,
-        will_on_reconnect: false,
-        congestion_pause: Duration::from_secs(10),
-        unknown_answers_per_s: 1_000,
-        unknown_answers_per_source: 2,
-        unknown_answers_window: Duration::from_secs(10),
-        searchgw_per_s: 20,
-        messages_per_wake: 0,
-        idle_timeout: Duration::from_secs(86_400),
         queue: QueueLimits { overflow: Overflow::DropOldest, ..queue },
-        client_id_bytes_max: 256,
-        topic_ids_max: 1_024,
-        nodes_per_forwarder: 100,
         is_durable: setup.is_durable,
-        forwarders: Vec::new(),
         max_datagram: vec![SMALL_PACKETS],
         predefined: BTreeMap::from([(PREDEFINED_ID, predefined)]),
-        predefined_for: BTreeMap::new(),
-        quirks: BTreeMap::new(),
+        ..sn::Settings::default()
     }
 }

@@ -255,8 +255,3 @@ impl Watch {
         self.ids.push(TopicId { id, name: name.to_owned(), is_told: true, refused_in: 0 });
     }
 }
-
-/// Tells payloads apart.
-fn sum(data: &[u8]) -> u64 {
-    data.iter().fold(7, |sum, octet| sum.wrapping_mul(0x0100_0000_01B3) ^ u64::from(*octet))
-}

@@ -1,6 +1,7 @@
 //! What the gateway says to a sensor.
 
-use super::{Cx, Exchange, State, Watch, sum};
+use super::{Cx, Exchange, State, Watch};
+use crate::sim::book::check_sum;
 use crate::sim::features::Feature;
 use crate::sim::will_parts::{Change, DELETED};
 use crate::sim::wire::{self, SnPublish, sn, split, u16_at};
@@ -182,7 +183,7 @@ impl Watch {
             cx.check(!publish.is_dup(), "DUP at QoS 0");
             return;
         }
-        let sum = sum(publish.data);
+        let sum = check_sum(publish.data);
         if let Some(last) = self.exchange {
             let is_same = last.msg_id == publish.msg_id && last.sum == sum;
             cx.check(!is_same || publish.is_dup(), "a PUBLISH was repeated without DUP");

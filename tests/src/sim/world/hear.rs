@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{Event, World};
+use crate::sim::book::Party;
 use crate::sim::discovery::{self, Asker};
 use crate::sim::features::Feature;
 use crate::sim::hostile;
@@ -146,19 +147,35 @@ impl World {
 
     /// A message leaves for a sensor; a forwarder unwraps it.
     fn tell(&mut self, sensor: u32, place: Place, letter: Letter<'_>) {
-        let Letter { radius, node, message } = letter;
+        let message = letter.message;
         self.note_question(sensor, message);
-        if let Some((sn::GWINFO, _)) = split(message) {
-            let to = place.address(sensor);
-            let is_right = self.discovery.told(self.now, to, node, radius, message);
-            let is_node = place.via.is_some();
-            let feature = if is_node { Feature::NodeAnswered } else { Feature::AskerAnswered };
-            self.check_discovery(is_right, feature);
-        } else {
-            self.ledger.check(sensor, radius == 0, "a forwarder is asked to broadcast");
-        }
+        let is_node = place.via.is_some();
+        let feature = if is_node { Feature::NodeAnswered } else { Feature::AskerAnswered };
+        self.check_radius(sensor, place.address(sensor), letter, feature);
         self.with_watch(sensor, place, |watch, cx| watch.said(message, cx));
         self.launch(sensor, place, Way::Down, message.into());
+    }
+
+    /// A datagram leaves for one who means no good.
+    fn tell_stranger(&mut self, device: u32, to: SocketAddr, octets: &[u8]) {
+        let letter = place::open(octets);
+        let letter = letter.unwrap_or(Letter { radius: 0, node: &[], message: octets });
+        self.check_radius(0, to, letter, Feature::StrangerAnswered);
+        if let Err(what) = self.strangers.told(device, self.now, octets) {
+            self.ledger.violation(0, what);
+        }
+        self.ledger.stats.checks += 1;
+    }
+
+    /// Only GWINFO is for all around a forwarder, and goes to whoever has asked.
+    fn check_radius(&mut self, party: Party, to: SocketAddr, letter: Letter<'_>, answer: Feature) {
+        let Letter { radius, node, message } = letter;
+        if let Some((sn::GWINFO, _)) = split(message) {
+            let is_right = self.discovery.told(self.now, to, node, radius, message);
+            self.check_discovery(is_right, answer);
+        } else {
+            self.ledger.check(party, radius == 0, "a forwarder is asked to broadcast");
+        }
     }
 
     fn check_discovery(&mut self, is_right: Result<(), &'static str>, feature: Feature) {
@@ -198,20 +215,7 @@ impl World {
                 } else if let Err(what) = read {
                     self.ledger.violation(0, what);
                 } else if let Some(device) = hostile::of(to) {
-                    let letter = place::open(&octets);
-                    let node = letter.map_or(&[][..], |letter| letter.node);
-                    let radius = letter.map_or(0, |letter| letter.radius);
-                    let message = letter.map_or(&octets[..], |letter| letter.message);
-                    if let Some((sn::GWINFO, _)) = split(message) {
-                        let is_right = self.discovery.told(self.now, to, node, radius, message);
-                        self.check_discovery(is_right, Feature::StrangerAnswered);
-                    } else {
-                        self.ledger.check(0, radius == 0, "a forwarder is asked to broadcast");
-                    }
-                    if let Err(what) = self.strangers.told(device, self.now, &octets) {
-                        self.ledger.violation(0, what);
-                    }
-                    self.ledger.stats.checks += 1;
+                    self.tell_stranger(device, to, &octets);
                 } else {
                     self.ledger.violation(0, "a datagram left for nobody");
                 }

@@ -218,8 +218,6 @@ impl World {
         if !roles[0].filters.is_empty() && roles[0].filters[0].filter == "w/#" {
             ledger.wills.watcher = Some(book.sensors);
         }
-        let awake = setup.sn.awake_retry;
-        let visit = awake.after * (u32::from(awake.times) + 2);
         let mut world = Self {
             now: 0,
             wall_offset: 0,
@@ -256,7 +254,7 @@ impl World {
             turned_at: VecDeque::new(),
             before: Done::default(),
             lasted_ms: 0,
-            visit_ms: u64::try_from(visit.as_millis()).unwrap_or(u64::MAX),
+            visit_ms: reload::visit_ms(&setup.sn),
             traces: BTreeMap::new(),
             is_small,
             looked_at: 0,
@@ -395,7 +393,6 @@ impl World {
         let (stats, sn_stats, before) = (self.hub.broker.stats(), self.hub.sn.stats(), self.before);
         // What expires is not waited for, nor what is too large for a client of MQTT 5.0.
         let dropped = stats.dropped_queue_full
-            + stats.dropped_memory
             + stats.dropped_unacknowledged
             + stats.dropped_unsendable.saturating_sub(self.hub.too_large)
             + sn_stats.given_up;

@@ -114,10 +114,7 @@ impl World {
         self.reloads.note(&setup);
         self.strangers.reloaded(&setup.sn);
         self.streams.iter_mut().for_each(|stream| stream.reloaded(setup.rules()));
-        let awake = setup.sn.awake_retry;
-        let visit = awake.after * (u32::from(awake.times) + 2);
-        let visit_ms = u64::try_from(visit.as_millis()).unwrap_or(u64::MAX);
-        self.visit_ms = self.visit_ms.max(visit_ms);
+        self.visit_ms = self.visit_ms.max(visit_ms(&setup.sn));
         let now = self.clock();
         let mut hub_setup = setup.clone();
         self.plant.misconfigure(&mut hub_setup.sn);
@@ -142,6 +139,13 @@ impl World {
             Some(_) | None => {}
         }
     }
+}
+
+/// The longest that a visit may last without a word of the client.
+pub(super) fn visit_ms(settings: &sn::Settings) -> u64 {
+    let awake = settings.awake_retry;
+    let visit = awake.after * (u32::from(awake.times) + 2);
+    u64::try_from(visit.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn forget_received(broker: &mut Broker, link: LinkId) {

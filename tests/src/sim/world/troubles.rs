@@ -75,68 +75,86 @@ impl DiskTrouble {
     }
 }
 
+type Draw = fn(&mut Rng, About) -> Trouble;
+
+/// Whom a trouble concerns that is being drawn, and for how long.
+struct About {
+    sensor: u32,
+    client: u32,
+    for_ms: u64,
+    /// Forwarders of the world.
+    forwarders: u32,
+}
+
 impl World {
     /// Plans what goes wrong until calm begins.
     pub(super) fn plan_troubles(&mut self, rates: &Rates) {
         let (sensors, clients) = (self.book.sensors, self.clients.len());
         let each = |rate: f64| rate * f64::from(sensors);
-        let plans = [
-            (each(rates.rebinds), 0),
-            (each(rates.moves), 1),
-            (each(rates.power_cuts), 2),
-            (each(rates.radio_cuts), 3),
-            (rates.client_breaks * clients as f64, 4),
-            (rates.slow_readers * clients as f64, 5),
-            (rates.restarts, 6),
-            (rates.clock_jumps, 7),
-            (rates.storms, 8),
-            (rates.crashes, 9),
-            (rates.stops, 10),
-            (rates.disk_failures, 11),
-            (each(rates.twins), 13),
-            (rates.forwarder_moves * f64::from(self.book.forwarders), 12),
+        let forwarders = f64::from(self.book.forwarders);
+        let plans: [(f64, Draw); 14] = [
+            (each(rates.rebinds), |_, it| Trouble::Rebind { sensor: it.sensor, is_move: false }),
+            (each(rates.moves), |_, it| Trouble::Rebind { sensor: it.sensor, is_move: true }),
+            (each(rates.power_cuts), |_, it| Trouble::PowerCut {
+                sensor: it.sensor,
+                for_ms: it.for_ms,
+            }),
+            (each(rates.radio_cuts), |rng, it| {
+                let way = if rng.bool() { Way::Up } else { Way::Down };
+                Trouble::RadioCut { sensor: it.sensor, way, for_ms: it.for_ms / 2 }
+            }),
+            (rates.client_breaks * clients as f64, |rng, it| Trouble::Break {
+                client: it.client,
+                after_ms: rng.u64(1..60_000),
+            }),
+            (rates.slow_readers * clients as f64, |_, it| Trouble::Slow {
+                client: it.client,
+                for_ms: it.for_ms / 5,
+            }),
+            (rates.restarts, |_, _| Trouble::Restart),
+            (rates.clock_jumps, |rng, _| Trouble::ClockJump {
+                by_ms: rng.i64(-90_000_000..90_000_000),
+            }),
+            (rates.storms, |_, it| Trouble::Storm { for_ms: it.for_ms / 4 }),
+            (rates.crashes, |rng, _| Trouble::Crash(Doom::draw(rng))),
+            (rates.stops, |rng, _| Trouble::Stop { down_ms: rng.u64(0..5_000) }),
+            (rates.disk_failures, |rng, _| Trouble::Disk {
+                trouble: DiskTrouble::draw(rng),
+                for_ms: rng.u64(50..20_000),
+            }),
+            (each(rates.twins), |rng, it| {
+                let (sensor, for_ms) = (it.sensor, it.for_ms / 3);
+                Trouble::Twin { sensor, way: twin::Way::draw(rng), for_ms }
+            }),
+            (rates.forwarder_moves * forwarders, |rng, it| {
+                let forwarder = rng.u32(..it.forwarders.max(1));
+                let forwarder = u8::try_from(forwarder).unwrap_or_default();
+                Trouble::MoveForwarder { forwarder, is_move: rng.bool() }
+            }),
         ];
-        for (expected, kind) in plans {
+        for (expected, draw) in plans {
             let whole = expected.floor();
             let more = u32::from(self.rng.f64() < expected - whole);
             #[expect(clippy::cast_possible_truncation, reason = "a number of events")]
             #[expect(clippy::cast_sign_loss, reason = "rates are positive")]
             let count = whole as u32 + more;
             for _ in 0..count {
-                let trouble = self.draw_trouble(kind);
+                let about = self.draw_about();
+                let trouble = draw(&mut self.rng, about);
                 let at = self.rng.u64(1_000..self.calm_at.max(1_001));
                 self.heap.plan(at, Event::Trouble(trouble));
             }
         }
     }
 
-    fn draw_trouble(&mut self, kind: u32) -> Trouble {
+    fn draw_about(&mut self) -> About {
         let rng = &mut self.rng;
-        let sensor = rng.u32(..self.book.sensors.max(1));
-        // The first client watches wills and is spared.
-        let client = 1 + rng.u32(..u32::try_from(self.clients.len()).unwrap_or(2).max(2) - 1);
-        let for_ms = rng.u64(1_000..150_000);
-        match kind {
-            0 | 1 => Trouble::Rebind { sensor, is_move: kind == 1 },
-            2 => Trouble::PowerCut { sensor, for_ms },
-            3 => {
-                let way = if rng.bool() { Way::Up } else { Way::Down };
-                Trouble::RadioCut { sensor, way, for_ms: for_ms / 2 }
-            }
-            4 => Trouble::Break { client, after_ms: rng.u64(1..60_000) },
-            5 => Trouble::Slow { client, for_ms: for_ms / 5 },
-            6 => Trouble::Restart,
-            7 => Trouble::ClockJump { by_ms: rng.i64(-90_000_000..90_000_000) },
-            8 => Trouble::Storm { for_ms: for_ms / 4 },
-            9 => Trouble::Crash(Doom::draw(rng)),
-            10 => Trouble::Stop { down_ms: rng.u64(0..5_000) },
-            12 => {
-                let forwarder = rng.u32(..self.book.forwarders.max(1));
-                let forwarder = u8::try_from(forwarder).unwrap_or_default();
-                Trouble::MoveForwarder { forwarder, is_move: rng.bool() }
-            }
-            13 => Trouble::Twin { sensor, way: twin::Way::draw(rng), for_ms: for_ms / 3 },
-            _ => Trouble::Disk { trouble: DiskTrouble::draw(rng), for_ms: rng.u64(50..20_000) },
+        About {
+            sensor: rng.u32(..self.book.sensors.max(1)),
+            // The first client watches wills and is spared.
+            client: 1 + rng.u32(..u32::try_from(self.clients.len()).unwrap_or(2).max(2) - 1),
+            for_ms: rng.u64(1_000..150_000),
+            forwarders: self.book.forwarders,
         }
     }
 
