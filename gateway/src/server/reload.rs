@@ -195,8 +195,17 @@ impl Server {
 
     /// Everything at once: no part has done anything since the last turn ended.
     fn apply(&mut self, now: Now, prepared: Prepared) {
-        let Prepared { mut config, changes, broker, queues, mqtt, sn, limits, users, kept_users } =
-            prepared;
+        let Prepared {
+            mut config,
+            mut changes,
+            broker,
+            queues,
+            mqtt,
+            sn,
+            limits,
+            users,
+            kept_users,
+        } = prepared;
         let running = Arc::clone(&self.reload.running);
         if config.log.level > running.log.level {
             self.log.configure(&config.log, config.limits.log_lines_per_s);
@@ -211,6 +220,7 @@ impl Server {
                  meanings; send SIGHUP again when they have connected anew"
             );
             config.predefined.clone_from(&running.predefined);
+            changes.retain(|change| !change.key.starts_with("mqtt_sn.predefined"));
         }
         self.mqtt = mqtt;
         self.limits = limits;
