@@ -44,7 +44,7 @@ pub use crate::sn::Network;
 
 use self::listener::Kind;
 use self::names::FilePath;
-use self::problem::Source;
+use self::problem::{Reading, Source};
 use self::sections::{ClientKeys, ForwarderKeys, RootKeys, TopicFileKeys};
 use self::setting::{At, Mistake};
 use self::table::{Document, Section, Table};
@@ -127,24 +127,46 @@ impl Config {
     ///
     /// All that is wrong with the file, the files that it names, and the command line.
     pub fn load(args: &CliArgs) -> Result<Self, Problems> {
+        Self::load_as(args, Reading::First)
+    }
+
+    /// The same while a gateway runs with what was loaded. Only files are read, for others may have
+    /// nothing more to say, or not yet; and one with nothing in it is not taken: as a rule somebody
+    /// has begun to write it, and without users everybody may come in.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Config::load`].
+    pub fn load_again(args: &CliArgs) -> Result<Self, Problems> {
+        Self::load_as(args, Reading::Again)
+    }
+
+    fn load_as(args: &CliArgs, reading: Reading) -> Result<Self, Problems> {
         let Some(path) = &args.config else {
-            return Self::from_source(&Source::new("", ""), Path::new(""), args);
+            return Self::from_source(&Source::new("", ""), (Path::new(""), reading), args);
         };
-        match Source::load(path) {
+        let problem = |what: String, right: &str| {
+            let place = Place::File(path.display().to_string());
+            Problems::from(Problem { place, key: String::new(), what, right: right.into() })
+        };
+        match Source::load(path, reading) {
+            Ok(source) if reading == Reading::Again && source.text.trim().is_empty() => {
+                let right = "write a comment into it if everything is to have its default";
+                Err(problem("there is nothing in the file".into(), right))
+            }
             Ok(source) => {
-                let config = Self::from_source(&source, path.parent().unwrap_or(path), args)?;
+                let base = path.parent().unwrap_or(path);
+                let config = Self::from_source(&source, (base, reading), args)?;
                 Ok(Self { file: Some(path.clone()), ..config })
             }
-            Err(error) => Err(Problems::from(Problem {
-                place: Place::File(path.display().to_string()),
-                key: String::new(),
-                what: format!("the file cannot be read: {error}"),
-                right: if error.kind() == io::ErrorKind::InvalidData {
-                    "save the file as UTF-8".into()
+            Err(error) => {
+                let right = if error.kind() == io::ErrorKind::InvalidData {
+                    "save the file as UTF-8"
                 } else {
-                    "name a file that exists and that this user may read".into()
-                },
-            })),
+                    "name a file that exists and that this user may read"
+                };
+                Err(problem(format!("the file cannot be read: {error}"), right))
+            }
         }
     }
 
@@ -155,10 +177,15 @@ impl Config {
     ///
     /// All that is wrong with the text.
     pub fn parse(name: &str, text: &str) -> Result<Self, Problems> {
-        Self::from_source(&Source::new(name, text), Path::new(""), &CliArgs::default())
+        let base = (Path::new(""), Reading::First);
+        Self::from_source(&Source::new(name, text), base, &CliArgs::default())
     }
 
-    fn from_source(source: &Source, base: &Path, args: &CliArgs) -> Result<Self, Problems> {
+    fn from_source(
+        source: &Source,
+        base: (&Path, Reading),
+        args: &CliArgs,
+    ) -> Result<Self, Problems> {
         let (document, mut problems) = Document::parse(source);
         let mut root = document.root();
         let mut config = Self::read(&mut root, base, &mut problems);
@@ -169,7 +196,11 @@ impl Config {
     }
 
     /// What the file says. The listeners are those of the file, perhaps none.
-    fn read(root: &mut Table<'_>, base: &Path, problems: &mut Vec<Problem>) -> Self {
+    fn read(
+        root: &mut Table<'_>,
+        (base, reading): (&Path, Reading),
+        problems: &mut Vec<Problem>,
+    ) -> Self {
         let mut notes = Vec::new();
         let RootKeys { data_dir: folder, durability, on_disk_full } = RootKeys::read(root);
         let data_dir = folder.map(|folder| data_dir(root, base, folder));
@@ -188,7 +219,7 @@ impl Config {
         let files = TopicFileKeys::read(&mut table);
         let tables = table.tables("predefined", "mqtt_sn.predefined");
         let mut entries = topics::from_tables(tables, &limits, problems);
-        entries.extend(topics::from_files(&mut table, &files, base, &limits, problems));
+        entries.extend(topics::from_files(&mut table, &files, (base, reading), &limits, problems));
         let predefined = topics::join(entries, problems);
         let forwarders = forwarders(table.tables("forwarder", "mqtt_sn.forwarder"), problems);
         let clients = clients(table.tables("client", "mqtt_sn.client"), &limits, problems);

@@ -1,8 +1,9 @@
 //! What is wrong with a configuration, where it stands, and what would be right.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::string::FromUtf8Error;
 
@@ -111,6 +112,34 @@ fn not_utf8(error: &FromUtf8Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
+/// Whether a file is read for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// At the start: whatever gives octets will do, a pipe as well.
+    First,
+    /// While the gateway runs: a pipe has given what it had, or lets its reader wait for ever.
+    Again,
+}
+
+impl Reading {
+    fn open(self, path: &Path) -> io::Result<File> {
+        match self {
+            Self::First => File::open(path),
+            Self::Again => {
+                // Opening a pipe that nobody writes to would wait as well; files know no waiting.
+                let file =
+                    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+                let kind = file.metadata()?.file_type();
+                if kind.is_file() || kind.is_dir() {
+                    // Reading says what is wrong with a folder.
+                    return Ok(file);
+                }
+                Err(io::Error::other("only a file can be read again, not a pipe or a device"))
+            }
+        }
+    }
+}
+
 /// A text with the name of its file, so that an offset can be told as line and column.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -130,9 +159,9 @@ impl Source {
     }
 
     /// Reads a file of at most [`FILE_BYTES_MAX`] that is UTF-8.
-    pub(super) fn load(path: &Path) -> io::Result<Self> {
+    pub(super) fn load(path: &Path, reading: Reading) -> io::Result<Self> {
         let mut octets = Vec::new();
-        File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut octets)?;
+        reading.open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut octets)?;
         if octets.len() as u64 > FILE_BYTES_MAX {
             return Err(io::Error::other(format!("the file has more than {FILE_BYTES_MAX} bytes")));
         }

@@ -50,7 +50,11 @@ fn args(words: &[&str]) -> CliArgs {
 
 /// The text with the command line over it.
 fn apply(text: &str, words: &[&str]) -> Result<Config, Problems> {
-    Config::from_source(&Source::new("gw.toml", text), Path::new(""), &args(words))
+    Config::from_source(
+        &Source::new("gw.toml", text),
+        (Path::new(""), Reading::First),
+        &args(words),
+    )
 }
 
 const DEFAULT_LISTENERS: [&str; 4] =

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, btree_map};
 use std::path::Path;
 
 use super::names::{Clients, Topic};
-use super::problem::{Place, Problem, Source};
+use super::problem::{Place, Problem, Reading, Source};
 use super::sections::{Limits, PredefinedKeys, TopicFileKeys};
 use super::setting::{At, Mistake};
 use super::table::{Section, Table};
@@ -72,7 +72,7 @@ pub(super) fn from_tables(
 pub(super) fn from_files(
     table: &mut Table<'_>,
     keys: &TopicFileKeys,
-    base: &Path,
+    (base, reading): (&Path, Reading),
     limits: &Limits,
     problems: &mut Vec<Problem>,
 ) -> Vec<Entry> {
@@ -85,7 +85,7 @@ pub(super) fn from_files(
     let mut entries = Vec::new();
     for file in &keys.predefined_file {
         let path = file.value.under(base);
-        match Source::load(&path) {
+        match Source::load(&path, reading) {
             Ok(source) => {
                 let spelling = keys.predefined_format;
                 entries.extend(topic_file::read(&source, spelling, limits, problems));

@@ -99,7 +99,7 @@ impl Reload {
         let (args, running) = (self.args.clone(), Arc::clone(&self.running));
         let (descriptors, waker) = (self.descriptors, Arc::clone(&self.waker));
         let begun = thread::Builder::new().name("reload".to_owned()).spawn(move || {
-            let config = Config::load(&args);
+            let config = Config::load_again(&args);
             let prepared = config.map(|config| prepare(config, &running, descriptors, users));
             // A loop that is gone needs no configuration.
             let _ = sender.send(prepared);

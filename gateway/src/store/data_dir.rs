@@ -6,6 +6,7 @@
 //! store/0000000007.floor     where it begins
 //! store/reserve              room for the time when the disk is full
 //! store.damaged-20261122T101500Z/   one that could not be read, as it was found
+//! store.recovering/          what can be read of one, until all of that is there
 //! ```
 
 use std::fmt;
@@ -21,6 +22,7 @@ use super::log::{Log, LogConfig};
 use super::open::{self, Found, OpenError};
 
 const STORE: &str = "store";
+const RECOVERING: &str = "store.recovering";
 const LOCK: &str = "lock";
 
 /// A folder that this process has for itself.
@@ -105,6 +107,7 @@ impl DataDir {
         date: impl Fn() -> String,
     ) -> Result<(Log<Folder>, Opened), DataDirError> {
         let store = self.path.join(STORE);
+        self.end_recovery().map_err(|error| DataDirError::Io(store.clone(), error))?;
         let error = match self.open_store(config) {
             Ok((mut log, found)) => {
                 self.hold_reserve(&mut log)?;
@@ -114,17 +117,42 @@ impl DataDir {
             Err(error) => return Err(DataDirError::Store(store, error)),
         };
         let failed = |error| DataDirError::Io(store.clone(), error);
-        let aside = self.path.join(format!("{STORE}.damaged-{}", date()));
-        fs::rename(&store, &aside).map_err(failed)?;
         let refused = |error| DataDirError::Store(store.clone(), error);
+        let salvaged = if salvage { Some(self.salvage(config).map_err(refused)?) } else { None };
+        let path = self.path.join(format!("{STORE}.damaged-{}", date()));
+        fs::rename(&store, &path).map_err(failed)?;
+        self.end_recovery().map_err(failed)?;
         let (mut log, _) = self.open_store(config).map_err(refused)?;
         self.hold_reserve(&mut log)?;
-        if !salvage {
-            return Ok((log, Opened::SetAside { path: aside, error }));
+        let opened = match salvaged {
+            Some(found) => Opened::Salvaged { path, found },
+            None => Opened::SetAside { path, error },
+        };
+        Ok((log, opened))
+    }
+
+    /// Copies what can be read of the store to a folder beside it. Whoever is interrupted in it, or
+    /// has no room, finds the damaged store again, and not a part of it that looks whole.
+    fn salvage(&self, config: LogConfig) -> Result<Found, OpenError> {
+        let from = Folder::open(&self.path.join(STORE))?;
+        let into = Folder::open(&self.path.join(RECOVERING))?;
+        let (mut log, _) = open::open(into, config)?;
+        open::salvage(&from, &mut log)
+    }
+
+    /// What was being copied while the store is there is of no use; without it all was copied.
+    fn end_recovery(&self) -> io::Result<()> {
+        let recovering = self.path.join(RECOVERING);
+        if !recovering.is_dir() {
+            return Ok(());
         }
-        let from = Folder::open(&aside).map_err(failed)?;
-        let found = open::salvage(&from, &mut log).map_err(refused)?;
-        Ok((log, Opened::Salvaged { path: aside, found }))
+        let store = self.path.join(STORE);
+        if store.is_dir() {
+            return fs::remove_dir_all(recovering);
+        }
+        fs::rename(recovering, store)?;
+        // What is acknowledged from here on stands there.
+        File::open(&self.path)?.sync_all()
     }
 
     /// A store that cannot even begin is of no use; one that is there is served, and what cannot be
@@ -184,6 +212,34 @@ mod tests {
         drop(dir);
         let dir = DataDir::take(&path).expect("it is free again");
         assert_eq!(open(&dir, false).0.records(), 3);
+    }
+
+    /// A gateway that is started again and again would take the part for the whole.
+    #[test]
+    fn a_recovery_that_does_not_come_to_its_end_begins_anew() {
+        let (folder, dir) = written();
+        let path = folder.path().join("data");
+        let [second, third] =
+            ["0000000002.log", "0000000003.log"].map(|name| path.join("store").join(name));
+        fs::write(&second, [7; 90]).expect("the disk works");
+        let octets = fs::read(&third).expect("it is there");
+        fs::remove_file(&third).expect("the disk works");
+        fs::create_dir(&third).expect("nobody can read it");
+        let open_again = || dir.open(CONFIG, true, || "today".to_owned());
+        assert!(matches!(open_again(), Err(DataDirError::Store(..))));
+        assert!(second.exists(), "the store is where it was");
+        fs::remove_dir(&third).expect("the disk works");
+        fs::write(&third, octets).expect("the disk works");
+        let (log, opened) = open_again().expect("the disk works");
+        assert!(matches!(opened, Opened::Salvaged { .. }), "{opened:?}");
+        assert_eq!(log.records(), 2);
+        assert!(!path.join(RECOVERING).exists());
+        // The same, killed between the two renamings.
+        drop(log);
+        fs::rename(path.join(STORE), path.join(RECOVERING)).expect("the disk works");
+        let (log, opened) = open_again().expect("the disk works");
+        assert!(matches!(opened, Opened::Good(_)), "{opened:?}");
+        assert_eq!(log.records(), 2);
     }
 
     #[test]

@@ -418,7 +418,7 @@ impl Stream {
     /// Another process has begun, with what was kept.
     pub(crate) fn resumed(&mut self, party: Party, ledger: &mut Ledger) {
         let now = ledger.now;
-        self.past.resumed(now, ledger.wall_offset);
+        self.past.resumed(ledger.turn, now, ledger.wall_offset);
         ledger.reads_from(party, u64::MAX);
         match self.past.session(now) {
             Session::Yes => {}

@@ -156,13 +156,14 @@ impl Past {
         self.log = vec![(0, left)];
     }
 
-    /// Another process has begun.
-    pub(super) fn resumed(&mut self, now: u64, wall_offset: i64) {
-        let Self { log, wills_due, .. } = self;
+    /// Another process has begun. What it makes of what it found is to be kept first.
+    pub(super) fn resumed(&mut self, turn: u64, now: u64, wall_offset: i64) {
+        let found = self.latest().to_vec();
+        let mut states = found.clone();
+        let wills_due = &mut self.wills_due;
         wills_due.clear();
-        let Some((_, states)) = log.last_mut() else { return };
         let after = |ms| Moment::after(now, wall_offset, ms);
-        for state in states {
+        for state in &mut states {
             *state = match *state {
                 State::Gone => State::Gone,
                 State::Here { expiry_ms, delay_ms } => {
@@ -188,6 +189,7 @@ impl Past {
                 State::Gone | State::Here { .. } => {}
             }
         }
+        self.log = vec![(0, found), (turn, states)];
     }
 
     /// The first and the last moment at which the will may be due in the new process.
@@ -222,7 +224,7 @@ mod tests {
         past.here(3, 10_000, Some(4_000));
         past.away(5, [20_000, 10_000], Some(4_000), 0);
         past.crashed(4, 19_000, 21_000);
-        past.resumed(22_000, 0);
+        past.resumed(6, 22_000, 0);
         assert_eq!(past.session(29_000), Session::Yes);
         assert_eq!(past.session(31_000), Session::Unsure);
         assert_eq!(past.session(33_000), Session::No);
@@ -230,14 +232,26 @@ mod tests {
     }
 
     #[test]
+    fn what_a_process_made_of_a_session_is_lost_with_it_before_it_is_safe() {
+        let mut past = Past::new();
+        past.here(1, 10_000, None);
+        past.crashed(1, 2_000, 2_500);
+        past.resumed(7, 3_000, 0);
+        past.crashed(6, 4_000, 8_000);
+        past.resumed(9, 9_000, 0);
+        assert_eq!(past.session(12_000), Session::Yes);
+        assert_eq!(past.session(18_000), Session::Unsure);
+    }
+
+    #[test]
     fn another_process_goes_by_the_wall_clock() {
         let mut past = Past::new();
         past.away(1, [1_000, 60_000], None, 0);
         past.crashed(1, 2_000, 2_500);
-        past.resumed(3_000, 50_000);
+        past.resumed(1, 3_000, 50_000);
         assert_eq!([10_000, 12_000].map(|now| past.session(now)), [Session::Yes, Session::No]);
         past.crashed(1, 4_000, 4_500);
-        past.resumed(5_000, -9_000_000);
+        past.resumed(1, 5_000, -9_000_000);
         assert_eq!([64_000, 66_000].map(|now| past.session(now)), [Session::Yes, Session::No]);
     }
 }

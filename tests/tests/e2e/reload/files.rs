@@ -1,6 +1,7 @@
 //! What cannot be read or is wrong changes nothing: above all not who may come in (CVE-2017-7652).
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use system_tests::client::mqtt::MqttClient;
@@ -87,6 +88,43 @@ fn an_unreadable_file_changes_nothing() {
     };
     let repair = |gateway: &Gateway| fs::remove_dir(gateway.config_file()).expect("ours");
     check_kept(spoil, repair, &["cannot be read"]);
+}
+
+/// Whoever opened it would wait for a writer, and every later signal for that.
+#[test]
+fn a_pipe_is_not_waited_for() {
+    let spoil = |gateway: &Gateway| {
+        fs::remove_file(gateway.config_file()).expect("it was there");
+        make_pipe(&gateway.config_file());
+    };
+    let repair = |gateway: &Gateway| fs::remove_file(gateway.config_file()).expect("ours");
+    check_kept(spoil, repair, &["cannot be read: only a file can be read again"]);
+}
+
+#[test]
+fn a_pipe_of_topics_is_not_waited_for() {
+    let spoil = |gateway: &Gateway| {
+        make_pipe(&gateway.config_file().with_file_name("pipe"));
+        let text = "[mqtt_sn]\npredefined_file = \"pipe\"\n";
+        fs::write(gateway.config_file(), text).expect("the folder is ours");
+    };
+    check_kept(spoil, |_| {}, &["gateway.toml:2:", "pipe cannot be read: only a file"]);
+}
+
+#[track_caller]
+fn make_pipe(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo is there").success());
+}
+
+/// It would take all users away, and is as a rule a file that somebody has begun to write.
+#[test]
+fn an_empty_file_changes_nothing() {
+    for text in ["", "\n \n"] {
+        let spoil = |gateway: &Gateway| {
+            fs::write(gateway.config_file(), text).expect("the folder is ours");
+        };
+        check_kept(spoil, |_| {}, &["there is nothing in the file: write a comment into it"]);
+    }
 }
 
 #[test]
