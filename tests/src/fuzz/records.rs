@@ -38,10 +38,11 @@ pub(super) fn of_broker(broker: &mut Broker, now: Now) -> Kept {
 }
 
 /// Records without what may be said in more than one way: the last packet identifier is also that
-/// of a delivery, and what a retained message stands in front of may have gone meanwhile.
+/// of a delivery, what a retained message stands in front of may have gone meanwhile, and the time
+/// that a message has left is that of the moment in which the record was made.
 pub(super) fn comparable(kept: &Kept) -> Kept {
     let kept = kept.iter().filter(|(key, _)| *key >> 56 != WINDOWS);
-    kept.map(|(key, value)| (*key, forget_follower(key >> 56, value.clone()))).collect()
+    kept.map(|(key, value)| (*key, forget_moment(key >> 56, value.clone()))).collect()
 }
 
 /// The same without the numbers of deliveries and wills, which only tell their order.
@@ -57,10 +58,15 @@ pub(super) fn meaning(kept: &Kept) -> Vec<(u64, Vec<u8>)> {
     meaning
 }
 
-fn forget_follower(table: u64, mut value: Vec<u8>) -> Vec<u8> {
+fn forget_moment(table: u64, mut value: Vec<u8>) -> Vec<u8> {
+    /// A bit of the flags of a message.
+    const HAS_WITHIN: u8 = 1 << 4;
     /// Bits of the flags of a delivery.
     const IS_SHARED: u8 = 1 << 5;
     const IS_AHEAD: u8 = 1 << 6;
+    if table == MESSAGES && value[1] & HAS_WITHIN != 0 {
+        value[10..14].fill(0);
+    }
     if table == DELIVERIES && value[1] & IS_AHEAD != 0 {
         let at = if value[1] & IS_SHARED == 0 { 16 } else { 24 };
         value[at..at + 8].fill(0);

@@ -162,7 +162,7 @@ mod tests {
         writer.variable(0x0B, 300);
         writer.pair(0x26, b"k", b"v");
         let written = writer.finish();
-        assert_eq!(written, octets("0F 02 0000003C 0B AC 02 26 0001 'k' 0001 'v'"));
+        assert_eq!(written, octets("0F 02 00 00 00 3C 0B AC 02 26 00 01 'k' 00 01 'v'"));
         let followed = [&*written, b"rest"].concat();
         let (read, rest) = Properties::read(&followed).expect("well formed");
         assert_eq!(rest, b"rest");
@@ -172,10 +172,10 @@ mod tests {
 
     #[test]
     fn what_is_malformed_is_not_read() {
-        for wrong in ["05 02 0000003C 02 0000003C", "02 02 00", "01 7F", "03 23 00", "80"] {
+        for wrong in ["04 02 00 00 00 3C", "02 02 00", "01 7F", "03 23 00", "80"] {
             assert_eq!(Properties::read(&octets(wrong)), None, "{wrong}");
         }
-        let twice = octets("0A 02 0000003C 02 0000003C");
+        let twice = octets("0A 02 00 00 00 3C 02 00 00 00 3C");
         assert_eq!(Properties::read(&twice), None);
     }
 }
