@@ -56,6 +56,7 @@ pub(super) fn start(args: CliArgs, config: Config, log: Log) -> Result<Server, S
     let poll = Poll::new().map_err(|error| machine(&error))?;
     let mut signals = Signals::new(stop::SIGNALS).map_err(|error| machine(&error))?;
     let last_signal = stop::register_last_signal().map_err(|error| machine(&error))?;
+    stop::outlive_file_limit().map_err(|error| machine(&error))?;
     let token = token::token(Place::Signals);
     poll.registry()
         .register(&mut signals, token, Interest::READABLE)

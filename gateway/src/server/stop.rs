@@ -53,6 +53,15 @@ pub(super) fn register_last_signal() -> io::Result<Arc<AtomicBool>> {
     Ok(is_armed)
 }
 
+/// Has a write fail like any other that would make a file larger than this process may (`ulimit
+/// -f`): the signal for it would end the process.
+///
+/// # Errors
+/// The machine refuses.
+pub(super) fn outlive_file_limit() -> io::Result<()> {
+    flag::register(libc::SIGXFSZ, Arc::default()).map(drop)
+}
+
 impl Server {
     pub(super) fn handle_signals(&mut self) {
         for signal in self.signals.pending() {

@@ -1,5 +1,7 @@
 //! A disk that fails otherwise: it is never believed to have done what it refused.
 
+use std::process::Command;
+
 use system_tests::client::mqtt::MqttClient;
 use system_tests::gateway::Gateway;
 use system_tests::sys::EVERY_SECOND;
@@ -50,6 +52,27 @@ fn a_disk_that_fails_to_write_is_told_and_tried_again() {
 #[test]
 fn a_sync_that_failed_is_not_taken_for_done() {
     check("fail-sync");
+}
+
+/// `ulimit -f`; the system ends a process that does not expect it.
+#[test]
+fn a_limit_of_the_size_of_files_is_told_and_outlived() {
+    let disk = FaultyDisk::new();
+    let (mut gateway, mut teller) = started(&disk);
+    let limit = |gateway: &Gateway, octets: &str| {
+        let id = gateway.process().id().to_string();
+        let set =
+            Command::new("prlimit").args(["--pid", &id, &format!("--fsize={octets}:")]).status();
+        assert!(set.expect("prlimit is there").success());
+    };
+    limit(&gateway, "100000");
+    teller.tell_until_refused();
+    wait_for_health(&gateway, "failed");
+    limit(&gateway, "unlimited");
+    teller.tell_until_taken();
+    gateway.kill9();
+    gateway.restart();
+    assert_kept(&gateway, "reader", &teller.accepted);
 }
 
 #[test]
