@@ -269,8 +269,8 @@ impl Window {
         Some(entry)
     }
 
-    /// Takes out what came by groups and may go to another member. A message of QoS 2 that was begun
-    /// may not: it is completed here [MQTT5-4.8.2-4] or nowhere [MQTT5-4.8.2-5].
+    /// Takes out what came by groups and may go to another member. A message of QoS 2 that was
+    /// begun may not: it is completed here [MQTT5-4.8.2-4] or nowhere [MQTT5-4.8.2-5].
     pub(crate) fn take_shared(&mut self) -> Vec<InFlight> {
         let is_taken = |entry: &InFlight| entry.share != ShareId::NONE && !entry.is_begun_qos2();
         let taken: Vec<_> = self.entries.iter().copied().filter(is_taken).collect();

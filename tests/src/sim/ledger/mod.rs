@@ -1,9 +1,9 @@
 //! What was published, who has to get it, and who got it: the checks from application to
 //! application.
 //!
-//! The ledger hears of each PUBLISH when the gateway hears it, asks the [model](crate::sim::model) who
-//! matches, and hears from the virtual clients what their applications were given. It knows nothing
-//! of what the gateway does in between.
+//! The ledger hears of each PUBLISH when the gateway hears it, asks the [`model`] who matches, and
+//! hears from the virtual clients what their applications were given. It knows nothing of what the
+//! gateway does in between.
 
 mod crash;
 pub(crate) mod five;

@@ -155,7 +155,6 @@ impl Ledger {
     /// Goes on expecting what this is true of, also of what is answered only later.
     fn expect_of_group(&mut self, is_expected: impl Fn(&Shared) -> bool) {
         let Self { records, shared, .. } = self;
-        #[expect(clippy::iter_over_hash_type, reason = "each is changed by itself")]
         for shared in records.values_mut().filter_map(|record| record.shared.as_mut()) {
             shared.is_expected &= is_expected(shared);
         }
@@ -168,7 +167,6 @@ impl Ledger {
     /// After a crash what was on its way may come again at QoS 1, and what a member had whose
     /// session was not kept is lost (`docs/persistence.md`).
     pub(super) fn crashed_group(&mut self) {
-        #[expect(clippy::iter_over_hash_type, reason = "each is changed by itself")]
         for shared in self.records.values_mut().filter_map(|record| record.shared.as_mut()) {
             shared.given.iter_mut().for_each(|it| it.is_undone = true);
         }
