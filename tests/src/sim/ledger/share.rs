@@ -26,6 +26,8 @@ pub(super) struct Shared {
     members: Vec<Party>,
     qos: u8,
     is_expected: bool,
+    /// It may have been on its way to a member when something ended: at QoS 2 it is nobody else's.
+    is_begun: bool,
     given: Vec<Given>,
 }
 
@@ -81,9 +83,20 @@ impl Record {
 }
 
 impl Ledger {
-    /// Connections to members end: what they have not acknowledged is handed on.
+    /// Connections to members end: what they have not acknowledged is handed on. What was written to
+    /// one that reads nothing was begun, though nobody saw it leave.
     pub(crate) fn link_ended(&mut self, party: Party) {
         *self.links.entry(party).or_default() += 1;
+        let is_read = self.inboxes.get(&party).is_some_and(|it| it.reads_since < u64::MAX);
+        if !is_read && self.has_group && is_member(&self.model, party) {
+            self.begin_for_group();
+        }
+    }
+
+    fn begin_for_group(&mut self) {
+        for shared in self.records.values_mut().filter_map(|record| record.shared.as_mut()) {
+            shared.is_begun |= shared.qos == 2;
+        }
     }
 
     /// Whether the session of a client ends with its connection.
@@ -149,7 +162,7 @@ impl Ledger {
         });
         let is_there = |it: &Given| it.party == party && it.qos == 2;
         // A message may have been handed on to it.
-        self.expect_of_group(|it| has_other && !it.given.iter().any(is_there));
+        self.expect_of_group(|it| has_other && !it.is_begun && !it.given.iter().any(is_there));
     }
 
     /// Goes on expecting what this is true of, also of what is answered only later.
@@ -170,6 +183,7 @@ impl Ledger {
         for shared in self.records.values_mut().filter_map(|record| record.shared.as_mut()) {
             shared.given.iter_mut().for_each(|it| it.is_undone = true);
         }
+        self.begin_for_group();
         let fleeting = std::mem::take(&mut self.fleeting);
         self.expect_of_group(|it| it.members.iter().all(|member| !fleeting.contains(member)));
         self.fleeting = fleeting;
