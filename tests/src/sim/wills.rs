@@ -119,6 +119,18 @@ impl Wills {
         true
     }
 
+    /// The watcher has subscribed: it need not have heard of what was due before.
+    pub(crate) fn watch(&mut self, now: u64) {
+        self.let_all_go(now);
+        self.is_watched = true;
+        self.watched(now);
+    }
+
+    fn let_all_go(&mut self, now: u64) {
+        let parties: Vec<Party> = self.armed.keys().copied().collect();
+        parties.into_iter().for_each(|party| self.let_go(party, now));
+    }
+
     /// The watcher is there, and is given what is published from now on.
     pub(crate) const fn watched(&mut self, now: u64) {
         if self.watched_since == u64::MAX {
@@ -282,8 +294,7 @@ impl Wills {
 
     /// All state is gone, and all wills with it; those that are under way may still come.
     pub(crate) fn restarted(&mut self, now: u64) {
-        let parties: Vec<Party> = self.armed.keys().copied().collect();
-        parties.into_iter().for_each(|party| self.let_go(party, now));
+        self.let_all_go(now);
         self.armed.clear();
         self.parts.clear();
         // Until it has subscribed again.
@@ -311,8 +322,7 @@ impl Wills {
             let numbers = options.numbers.iter().filter(|it| !is_there(it)).copied().collect();
             self.insert_loose(party, &Options { numbers, ..options }, None, turn);
         }
-        let parties: Vec<Party> = self.armed.keys().copied().collect();
-        parties.into_iter().for_each(|party| self.let_go(party, now));
+        self.let_all_go(now);
         for (party, mut armed) in std::mem::take(&mut self.armed) {
             if armed.turn > safe_turn {
                 self.set_loose(party, armed, None);
@@ -370,10 +380,7 @@ impl Wills {
     /// A will that should have been published by now and was not.
     pub(crate) fn overdue(&mut self, now: u64) -> Option<Publication> {
         self.watcher?;
-        let parties: Vec<Party> = self.armed.keys().copied().collect();
-        for party in parties {
-            self.let_go(party, now);
-        }
+        self.let_all_go(now);
         let is_late = |loose: &Loose| loose.by.is_some_and(|by| by < now);
         let mut late = self.loose.iter().filter(|(_, loose)| is_late(loose)).map(|(will, _)| *will);
         late.find(|will| {

@@ -532,8 +532,7 @@ impl Ledger {
     /// SUBSCRIBE was answered: the retained messages are due [MQTT-3.3.1-6].
     pub(crate) fn confirmed(&mut self, party: Party, filter: &str) {
         if self.wills.watcher == Some(party) {
-            self.wills.is_watched = true;
-            self.wills.watched(self.now);
+            self.wills.watch(self.now);
         }
         let Some(subscription) = self.model.confirm(party, filter) else { return };
         let (qos, since) = (subscription.qos, subscription.since);
