@@ -456,8 +456,8 @@ impl World {
         let is_window = |key: &u64| RecordKey(*key).table() == Table::Window as u8;
         kept.retain(|key, _| !is_window(key));
         memory.retain(|key, _| !is_window(key));
-        forget_followers(&mut kept);
-        forget_followers(&mut memory);
+        forget_moments(&mut kept);
+        forget_moments(&mut memory);
         assert_eq!(kept, memory);
     }
 
@@ -491,9 +491,17 @@ impl World {
     }
 }
 
-/// What a retained message waits in front of may have gone since that was written: only whether it
-/// has overtaken anything is compared.
-fn forget_followers(records: &mut Kept) {
+/// What is as of the moment of a record: the time that a message has left, and what a retained one
+/// waits in front of, which may have gone since. Whether there is any is compared.
+fn forget_moments(records: &mut Kept) {
+    /// A flag of a message; its time is behind format, flags and the moment at which it ends.
+    const HAS_WITHIN: u8 = 16;
+    let is_message = |key: &u64| RecordKey(*key).table() == Table::Message as u8;
+    for (_, value) in records.iter_mut().filter(|(key, _)| is_message(key)) {
+        if value[1] & HAS_WITHIN != 0 {
+            value[10..14].fill(0);
+        }
+    }
     let is_delivery = |key: &u64| RecordKey(*key).table() == Table::Delivery as u8;
     for (_, value) in records.iter_mut().filter(|(key, _)| is_delivery(key)) {
         let read = DeliveryRecord::read(Reader::new(&value[1..]));
