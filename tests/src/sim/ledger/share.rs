@@ -83,8 +83,8 @@ impl Record {
 }
 
 impl Ledger {
-    /// Connections to members end: what they have not acknowledged is handed on. What was written to
-    /// one that reads nothing was begun, though nobody saw it leave.
+    /// Connections to members end: what they have not acknowledged is handed on. What was written
+    /// to one that reads nothing was begun, though nobody saw it leave.
     pub(crate) fn link_ended(&mut self, party: Party) {
         *self.links.entry(party).or_default() += 1;
         let is_read = self.inboxes.get(&party).is_some_and(|it| it.reads_since < u64::MAX);
