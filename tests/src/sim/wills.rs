@@ -33,7 +33,8 @@ struct Armed {
     turn: u64,
     /// Another CONNECT was heard as a whole, and not answered yet.
     is_replaced: bool,
-    /// It has outlived a crash, and its will has QoS 0: that reaches only who is there.
+    /// Its will may have QoS 0, which reaches only who is there, and the watcher was not, after a
+    /// crash.
     is_fleeting: bool,
     /// What it is an example of, if it is published.
     feature: Option<Feature>,
@@ -89,9 +90,15 @@ impl Wills {
         self.end(will.party, now);
         self.parts.begin(will.party, will.number);
         let (due, noticed_by) = (since + silence_ms, now + silence_ms);
-        let (number, is_replaced, is_fleeting, feature) = (will.number, false, false, None);
+        let (number, is_replaced, feature) = (will.number, false, None);
+        let is_fleeting = self.is_missed();
         let armed = Armed { number, due, noticed_by, turn, is_replaced, is_fleeting, feature };
         self.armed.insert(will.party, armed);
+    }
+
+    /// Whether the watcher is not back from a crash, so that it does not hear of QoS 0.
+    const fn is_missed(&self) -> bool {
+        self.watched_since == u64::MAX
     }
 
     /// A connection begins that keeps the will which its session has, if it has one.
@@ -113,7 +120,7 @@ impl Wills {
             }
         }
         let (due, noticed_by) = (since + silence_ms, now + silence_ms);
-        let (is_replaced, is_fleeting, feature) = (false, false, None);
+        let (is_replaced, is_fleeting, feature) = (false, self.is_missed(), None);
         let armed = Armed { number, due, noticed_by, turn, is_replaced, is_fleeting, feature };
         self.armed.insert(party, armed);
         true
