@@ -195,16 +195,20 @@ impl Session {
         let is_bounded = |entry: &Entry| !entry.is_replayed;
         let is_qos0 = |entry: &Entry| is_bounded(entry) && entry.qos == 0;
         let is_paused = self.link.is_some() && !self.is_free();
+        let count_qos0 = |queue: &[Entry]| queue.iter().filter(|entry| is_qos0(entry)).count();
+        // What came under wider bounds goes one by one.
+        let (mut queue_max, mut qos0_max) = (setup.queue, setup.queue_qos0);
+        if is_sensor {
+            queue_max = queue_max.max(self.waiting());
+            qos0_max = qos0_max.max(count_qos0(&self.queue));
+        }
         let mut taken = Taken::Yes;
-        while is_paused
-            && entry.qos == 0
-            && self.queue.iter().filter(|entry| is_qos0(entry)).count() >= setup.queue_qos0
-        {
+        while is_paused && entry.qos == 0 && count_qos0(&self.queue) >= qos0_max {
             let oldest = self.queue.iter().position(is_qos0).expect("there are some");
             self.queue.remove(oldest);
             taken = Taken::Dropped;
         }
-        while self.waiting() >= setup.queue {
+        while self.waiting() >= queue_max {
             if !is_sensor {
                 return Taken::Full;
             }
