@@ -388,7 +388,9 @@ impl Wills {
     pub(crate) fn overdue(&mut self, now: u64) -> Option<Publication> {
         self.watcher?;
         self.let_all_go(now);
-        let is_late = |loose: &Loose| loose.by.is_some_and(|by| by < now);
+        // A watcher that is not back from a crash hears of it when it is.
+        let back_by = self.watched_since.saturating_add(LATE_MS);
+        let is_late = |loose: &Loose| loose.by.is_some_and(|by| by.max(back_by) < now);
         let mut late = self.loose.iter().filter(|(_, loose)| is_late(loose)).map(|(will, _)| *will);
         late.find(|will| {
             let instead = self.loose[will].instead.iter();
