@@ -450,7 +450,9 @@ impl<D: Disk> Log<D> {
     /// Deletes the file whose living records have been copied and are safe.
     fn delete_emptied(&mut self) -> io::Result<()> {
         let Some(file) = self.emptied else { return Ok(()) };
-        self.floor.raise(&mut self.disk, file, self.synced)?;
+        // The log begins with the next one, whatever its number is.
+        let next = self.files.range(file..).nth(1).map_or(file + 1, |(next, _)| *next);
+        self.floor.raise(&mut self.disk, next - 1, self.synced)?;
         if let Err(error) = self.disk.remove(&name(file))
             // It went with an attempt that failed later.
             && error.kind() != io::ErrorKind::NotFound

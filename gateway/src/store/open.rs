@@ -75,7 +75,7 @@ impl From<io::Error> for OpenError {
 pub fn open<D: Disk>(disk: D, config: LogConfig) -> Result<(Log<D>, Found), OpenError> {
     let files = files(&disk)?;
     let floor = Floor::read(&disk)?;
-    let begin = floor.file + 1;
+    let begin = floor.file.saturating_add(1);
     if files.first().map_or(begin > 1, |first| *first > begin) {
         return Err(OpenError::Missing { name: log::name(begin) });
     }
