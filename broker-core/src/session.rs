@@ -300,18 +300,7 @@ mod tests {
 
     #[test]
     fn a_will_counts_with_its_topic_its_payload_and_its_properties() {
-        let mut will = StoredWill {
-            topic: None,
-            payload: Vec::new(),
-            qos: QoS::AtMostOnce,
-            retain: false,
-            delay_s: 0,
-            properties: Vec::new(),
-            armed: true,
-            timer: None,
-            deadline: UnixMillis(0),
-            number: 0,
-        };
+        let mut will = StoredWill::empty();
         let empty = will.memory();
         assert_eq!(empty, size_of::<StoredWill>());
         will.payload = Vec::with_capacity(30);

@@ -276,7 +276,7 @@ impl DueWill {
 
 impl StoredWill {
     /// A will of which nothing is known yet.
-    const fn empty() -> Self {
+    pub(crate) const fn empty() -> Self {
         Self {
             topic: None,
             payload: Vec::new(),

@@ -1,5 +1,5 @@
 //! The system's allocator, which counts what each thread asks of it: the test harness allocates in
-//! others. Each test program that counts has one of its own.
+//! others. Each test program that counts has one of its own, those of the gateway too.
 
 #![expect(unsafe_code, reason = "an allocator is an unsafe trait")]
 
