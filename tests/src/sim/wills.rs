@@ -59,7 +59,7 @@ pub(crate) struct Wills {
     /// Who watches all wills, if somebody does.
     pub(crate) watcher: Option<Party>,
     /// The watcher was told that it is subscribed.
-    pub(crate) is_watched: bool,
+    is_watched: bool,
     /// The watcher is there since then; the end of time: it has not come back from a crash.
     watched_since: u64,
     armed: BTreeMap<Party, Armed>,
@@ -376,6 +376,15 @@ impl Wills {
         }
     }
 
+    /// The process began by another time of day than before: what may have been published, and ends
+    /// one day, may be too old for the watcher.
+    pub(crate) fn aged(&mut self, ends: impl Fn(Publication) -> bool) {
+        for (will, loose) in self.loose.iter_mut().filter(|(will, _)| ends(**will)) {
+            loose.by = None;
+            self.armed.retain(|party, armed| (*party, armed.number) != (will.party, will.number));
+        }
+    }
+
     /// A connection outlived the process: its client is supervised anew, by one of two times.
     pub(crate) fn supervised(&mut self, party: Party, now: u64, silence_ms: [u64; 2]) {
         if let Some(armed) = self.armed.get_mut(&party) {
@@ -403,6 +412,18 @@ impl Wills {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_will_with_a_lifetime_may_be_too_old_when_the_clock_has_jumped() {
+        let will = Publication { party: 1, number: 7 };
+        let mut wills = Wills { watcher: Some(9), is_watched: true, ..Wills::default() };
+        wills.arm(will, 1, [0, 0], 50_000);
+        wills.lost(1, 1_000);
+        wills.aged(|_| false);
+        assert_eq!(wills.overdue(100_000), Some(will));
+        wills.aged(|_| true);
+        assert_eq!(wills.overdue(100_000), None);
+    }
 
     #[test]
     fn a_will_of_qos_0_is_missed_by_a_watcher_that_is_not_back_from_a_crash() {

@@ -34,6 +34,9 @@ impl Ledger {
         self.booted = Some((self.now, self.wall_offset));
         let Self { wills, book, now, .. } = self;
         wills.resumed(*now, |will| (book.will_qos(will), goes_on(book, will)));
+        if std::mem::take(&mut self.has_jumped) {
+            wills.aged(|will| book.life_ms(will).is_some());
+        }
     }
 
     /// The gateway was ended and has begun anew with nothing, and so may QoS 2.
@@ -41,8 +44,6 @@ impl Ledger {
         self.is_safe(u64::MAX);
         (self.crashed_at, self.crash_stamp) = (Some(self.now), self.stamp);
         self.restarted();
-        // Until the watcher is answered again, nobody is.
-        self.wills.is_watched = false;
     }
 
     /// The gateway was ended, and what it kept is that of a moment after `safe_turn`, which was at

@@ -107,7 +107,19 @@ impl Ledger {
         if qos == 1 {
             self.sent(party, publication);
         }
+        if qos > 0 && !is_dup {
+            self.note_delay(party, publication);
+        }
         self.give(party, publication, qos, is_dup);
+    }
+
+    /// What was heard meanwhile waits behind it, and as long: the client takes so much at a time,
+    /// or the disk.
+    fn note_delay(&mut self, party: Party, publication: Publication) {
+        let record = self.records.get(&publication).filter(|it| it.is_accepted);
+        if record.is_some_and(|it| it.accepted_at + PROMPT_MS < self.now) {
+            self.inboxes.entry(party).or_default().busy_until = self.now;
+        }
     }
 
     /// It is not too old, and says what is left of its time (3.3.2.3.3).
@@ -169,19 +181,19 @@ impl Ledger {
     /// What has expired is not waited for, but by somebody who would have been sent it in time.
     pub(super) fn forget_expired(&mut self, party: Party) {
         let Some(inbox) = self.inboxes.get(&party) else { return };
-        let Inbox { pending, replays, reads_since, .. } = inbox;
+        let Inbox { pending, replays, reads_since, busy_until, .. } = inbox;
         let waits = pending.iter().chain(replays.values());
         let expired: Vec<Publication> = waits.copied().filter(|it| self.has_expired(*it)).collect();
         if expired.is_empty() {
             return;
         }
-        let reads_since = *reads_since;
+        let (reads_since, busy_until) = (*reads_since, *busy_until);
         for &publication in &expired {
             self.features.count(Feature::Expired);
             let record = &self.records[&publication];
             let heard_at = record.heard_at.first().map_or(0, |(at, _)| *at);
             let reads = !self.book.is_sensor(party) && reads_since < u64::MAX - PROMPT_MS;
-            let was_there = reads && reads_since + 12 * PROMPT_MS < heard_at;
+            let was_there = reads && (reads_since + 12 * PROMPT_MS).max(busy_until) < heard_at;
             let had_time = record.life_ms.unwrap_or_default() >= 2 * PROMPT_MS;
             let is_settled = record.arrivals == 1 && record.is_accepted;
             let is_awaited = record.targets.iter().any(|it| it.party == party && it.is_expected);

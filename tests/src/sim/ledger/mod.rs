@@ -106,6 +106,8 @@ struct Inbox {
     fresh_since: u64,
     /// It reads all that it is sent since then.
     reads_since: u64,
+    /// What was heard up to then may wait behind what has waited for long.
+    busy_until: u64,
     /// How often it was given which retained messages, in this session.
     replayed: BTreeMap<Publication, u32>,
 }
@@ -153,6 +155,8 @@ pub(crate) struct Ledger {
     crash_stamp: u64,
     /// How far the wall clock is off.
     pub(crate) wall_offset: i64,
+    /// It has jumped since a process began with what was kept.
+    pub(crate) has_jumped: bool,
     /// When the process began that was the last to begin with what was kept, and the offset then.
     booted: Option<(u64, i64)>,
     /// Publications that a member of the group has to get and none was given yet.
@@ -187,6 +191,7 @@ impl Ledger {
             crashed_at: None,
             crash_stamp: 0,
             wall_offset: 0,
+            has_jumped: false,
             booted: None,
             shared: BTreeSet::new(),
             has_group: false,
@@ -457,6 +462,8 @@ impl Ledger {
         let amnesia = inbox.map_or(0, |inbox| inbox.amnesia);
         let given_up = inbox.map_or(0, |inbox| inbox.given_up);
         let begun = self.connected.get(&publication.party).map_or(0, |(_, stamp)| *stamp);
+        // What had expired may be back after a crash that has forgotten it, if the clock went back.
+        let is_revived = self.booted.is_some() && self.has_expired(publication);
         let Some(record) = self.records.get_mut(&publication) else {
             let is_settled = self.is_light && qos < 2;
             self.check(to, is_settled, &format!("{publication} came and had never been heard"));
@@ -494,6 +501,7 @@ impl Ledger {
             let may_swap = qos == 0 && self.book.is_sensor(to);
             // One that was heard again may count from then on, unless it is known to be a copy.
             let counts = if manner.qos < 2 || is_released { latest } else { stamp };
+            let may_swap = may_swap || is_revived;
             let is_in_order = manner.qos == 3 || may_swap || heard.max(counts) >= *last;
             *last = heard.max(*last);
             self.check(to, is_in_order, &format!("{publication} came after a later one"));

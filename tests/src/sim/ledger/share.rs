@@ -94,9 +94,12 @@ impl Ledger {
     }
 
     fn begin_for_group(&mut self) {
-        for shared in self.records.values_mut().filter_map(|record| record.shared.as_mut()) {
-            shared.is_begun |= shared.qos == 2;
-        }
+        self.all_shared().for_each(|shared| shared.is_begun |= shared.qos == 2);
+    }
+
+    /// What became of each publication for the group, in no order.
+    fn all_shared(&mut self) -> impl Iterator<Item = &mut Shared> {
+        self.records.values_mut().filter_map(|record| record.shared.as_deref_mut())
     }
 
     /// Whether the session of a client ends with its connection.
@@ -129,23 +132,31 @@ impl Ledger {
             self.features.count(Feature::HandedOn);
         }
         self.features.count(Feature::Shared);
-        let is_known = is_dup && shared.given.iter().any(|it| it.party == party);
-        if is_known {
-            let again = shared.given.iter_mut().filter(|it| it.party == party);
-            again.for_each(|it| it.links = links_of(party));
+        let links = links_of(party);
+        let mut own = shared.given.iter_mut().filter(|it| it.party == party).peekable();
+        if is_dup && own.peek().is_some() {
+            // Of two arrivals only one is sent again, the other one may be with another member.
+            if let Some(again) = own.find(|it| it.links != links && !it.is_acknowledged) {
+                again.links = links;
+            }
         } else {
-            let (is_acknowledged, is_undone, links) = (false, false, links_of(party));
+            let (is_acknowledged, is_undone) = (false, false);
             shared.given.push(Given { party, qos, links, is_acknowledged, is_undone });
         }
         self.check(party, !is_double, &format!("{publication} went to two members of a group"));
     }
 
-    /// A client has acknowledged a message: it is nobody else's.
+    /// A client has acknowledged a message: it is nobody else's. A second arrival of it is a
+    /// message of its own; what was sent over an earlier connection may be with another member.
     pub(crate) fn acknowledged(&mut self, party: Party, publication: Publication) {
+        let links = self.links.get(&party).copied().unwrap_or_default();
         let record = self.records.get_mut(&publication);
         let shared = record.and_then(|record| record.shared.as_mut());
-        let given = shared.into_iter().flat_map(|shared| &mut shared.given);
-        given.filter(|it| it.party == party).for_each(|it| it.is_acknowledged = true);
+        let mut given = shared.into_iter().flat_map(|shared| &mut shared.given);
+        let is_it = |it: &&mut Given| it.party == party && it.links == links && !it.is_acknowledged;
+        if let Some(given) = given.find(is_it) {
+            given.is_acknowledged = true;
+        }
     }
 
     /// The session of a client is over, or may be: what it held is another member's, if there is
@@ -167,10 +178,8 @@ impl Ledger {
 
     /// Goes on expecting what this is true of, also of what is answered only later.
     fn expect_of_group(&mut self, is_expected: impl Fn(&Shared) -> bool) {
+        self.all_shared().for_each(|shared| shared.is_expected &= is_expected(shared));
         let Self { records, shared, .. } = self;
-        for shared in records.values_mut().filter_map(|record| record.shared.as_mut()) {
-            shared.is_expected &= is_expected(shared);
-        }
         shared.retain(|publication| {
             let shared = records.get(publication).and_then(|record| record.shared.as_ref());
             shared.is_some_and(|it| it.is_expected)
@@ -180,9 +189,7 @@ impl Ledger {
     /// After a crash what was on its way may come again at QoS 1, and what a member had whose
     /// session was not kept is lost (`docs/persistence.md`).
     pub(super) fn crashed_group(&mut self) {
-        for shared in self.records.values_mut().filter_map(|record| record.shared.as_mut()) {
-            shared.given.iter_mut().for_each(|it| it.is_undone = true);
-        }
+        self.all_shared().flat_map(|it| &mut it.given).for_each(|it| it.is_undone = true);
         self.begin_for_group();
         let fleeting = std::mem::take(&mut self.fleeting);
         self.expect_of_group(|it| it.members.iter().all(|member| !fleeting.contains(member)));

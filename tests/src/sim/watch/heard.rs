@@ -9,7 +9,8 @@ impl Watch {
     /// A datagram of the sensor is about to be heard.
     pub(crate) fn heard(&mut self, octets: &[u8], cx: &mut Cx<'_>) {
         let Some((kind, body)) = split(octets) else { return };
-        self.spoke_at = cx.now;
+        let silence_ms = cx.now - std::mem::replace(&mut self.spoke_at, cx.now);
+        self.may_be_lost = silence_ms >= self.silences_ms()[0];
         let is_new_place = matches!(kind, sn::CONNECT | sn::PINGREQ);
         if !self.is_bound(cx.place) && !is_new_place {
             self.stray = Some((cx.place, cx.ledger.turn));
@@ -111,7 +112,7 @@ impl Watch {
                 };
                 if kind == sn::SUBSCRIBE {
                     cx.ledger.subscribed(cx.sensor, &filter, body[0] >> 5 & 3);
-                } else if self.is_unsure {
+                } else if self.is_unsure || self.may_be_lost {
                     cx.ledger.doubted(cx.sensor, &filter);
                 } else {
                     cx.ledger.unsubscribed(cx.sensor, &filter);

@@ -122,6 +122,8 @@ pub(crate) struct Watch {
     will: Option<Publication>,
     /// When it said something last.
     spoke_at: u64,
+    /// It was silent for so long before that the gateway may have given it up.
+    may_be_lost: bool,
     /// Where it spoke from without a session, and the turn: it is told to connect (SN-026).
     stray: Option<(Place, u64)>,
     connects: Vec<Connect>,

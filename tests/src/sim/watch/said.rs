@@ -45,7 +45,7 @@ impl Watch {
                     Some((1, _)) => Feature::UnsubscribedById,
                     Some(_) => Feature::UnsubscribedByShortName,
                 });
-                if let Some((_, filter)) = request.filter(|_| self.is_unsure) {
+                if let Some((_, filter)) = request.filter(|_| self.is_unsure || self.may_be_lost) {
                     cx.ledger.unsubscribed(cx.sensor, &filter);
                 }
             }

@@ -250,15 +250,25 @@ impl World {
         self.hub.wipe();
         self.hub.boot(self.clock()).expect("an empty disk that works");
         self.note("back, with an empty disk".to_owned());
+        self.doom = None;
+        self.ledger.lost_all();
+        self.begun_with_nothing();
+    }
+
+    /// Another process has begun.
+    fn begun(&mut self) {
         self.booted_at = self.now;
         self.discovery.begun(self.now);
         self.reloads.machine_began();
-        self.doom = None;
+    }
+
+    /// Another process has begun, and knows nothing of the one before. All but the ledger are told.
+    pub(super) fn begun_with_nothing(&mut self) {
+        self.begun();
         self.out.clear();
         self.watches.iter_mut().for_each(Watch::restarted);
         self.streams.iter_mut().for_each(Stream::restarted);
         self.strangers.restarted();
-        self.ledger.lost_all();
         let conns: Vec<_> = self.wires.keys().copied().collect();
         for conn in conns {
             self.lose_at_client(conn);
@@ -352,11 +362,9 @@ impl World {
             }
         }
         self.note("back".to_owned());
-        self.reloads.machine_began();
-        self.booted_at = self.now;
+        self.begun();
         self.before = done;
         self.is_down = false;
-        self.discovery.begun(self.now);
         self.ledger.turn = self.hub.turn_number();
         self.ledger.resumed();
         let Self { watches, streams, book, ledger, .. } = self;

@@ -13,9 +13,7 @@ use crate::sim::hub::Conn;
 use crate::sim::net::Way;
 use crate::sim::profile::Rates;
 use crate::sim::sensor::{Phase, Sensor};
-use crate::sim::stream::Stream;
 use crate::sim::twin;
-use crate::sim::watch::Watch;
 
 /// Something that goes wrong.
 #[derive(Clone, Copy, Debug)]
@@ -189,6 +187,7 @@ impl World {
                 self.faults.clock_jumps += 1;
                 self.wall_offset += by_ms;
                 self.ledger.wall_offset = self.wall_offset;
+                self.ledger.has_jumped = true;
             }
             Trouble::Storm { for_ms } => {
                 for sensor in 0..self.book.sensors {
@@ -274,20 +273,10 @@ impl World {
 
     fn restart(&mut self) {
         self.faults.restarts += 1;
-        self.reloads.machine_began();
         self.before = self.done();
         self.hub.end(Death::Kill);
         self.hub.boot(self.clock()).expect("nothing is restored");
-        self.out.clear();
-        self.watches.iter_mut().for_each(Watch::restarted);
-        self.streams.iter_mut().for_each(Stream::restarted);
-        self.strangers.restarted();
-        self.discovery.begun(self.now);
         self.ledger.restarted();
-        let conns: Vec<_> = self.wires.keys().copied().collect();
-        for conn in conns {
-            self.lose_at_client(conn);
-        }
-        self.wires.clear();
+        self.begun_with_nothing();
     }
 }
