@@ -8,7 +8,7 @@ use mqtt_sn_gw::cli::{self, CheckArgs, CliArgs, Command};
 use mqtt_sn_gw::client;
 use mqtt_sn_gw::config::{Config, Problems};
 use mqtt_sn_gw::logging::Log;
-use mqtt_sn_gw::server::Server;
+use mqtt_sn_gw::server::{EarlyHangup, Server};
 use mqtt_sn_gw::store::tool::{self, StoreArgs};
 use tracing::warn;
 
@@ -17,7 +17,7 @@ const WRONG_USE: u8 = 2;
 
 fn main() -> ExitCode {
     match cli::parse() {
-        Command::Serve(args) => Config::load(&args).map_or_else(|p| refuse(&p), |c| serve(args, c)),
+        Command::Serve(args) => serve(args),
         Command::Check(args) => check(args),
         Command::Pub(args) => client::publish(&args),
         Command::Sub(args) => client::subscribe(&args),
@@ -26,7 +26,13 @@ fn main() -> ExitCode {
 }
 
 /// Serves clients until told to stop.
-fn serve(args: CliArgs, config: Config) -> ExitCode {
+fn serve(args: CliArgs) -> ExitCode {
+    // Before the files are read: who signals has changed them. If this is refused, so is the start.
+    let hangup = EarlyHangup::expect();
+    let config = match Config::load(&args) {
+        Ok(config) => config,
+        Err(problems) => return refuse(&problems),
+    };
     let log = Log::start(&config.log, config.limits.log_lines_per_s);
     config.notes.iter().for_each(|note| warn!("{note}"));
     let mut server = match Server::start(args, config, log) {
@@ -36,6 +42,9 @@ fn serve(args: CliArgs, config: Config) -> ExitCode {
             return ExitCode::from(WRONG_USE);
         }
     };
+    if let Ok(hangup) = &hangup {
+        server.catch_up(hangup);
+    }
     tell(&mut io::stdout(), server.ready_line());
     match server.run() {
         Ok(()) => ExitCode::SUCCESS,

@@ -59,6 +59,7 @@ use clock::Clock;
 use durable::Durable;
 use reload::Reload;
 pub use start::StartError;
+pub use stop::EarlyHangup;
 use stop::Phase;
 use tcp::{Links, TcpLink};
 use token::Place;
@@ -170,6 +171,13 @@ impl Server {
     /// The first address that could not be bound, with what to do about it.
     pub fn start(args: CliArgs, config: Config, log: Log) -> Result<Self, StartError> {
         start::start(args, config, log)
+    }
+
+    /// Does what a SIGHUP asked for that came while the server was made.
+    pub fn catch_up(&mut self, hangup: &EarlyHangup) {
+        if hangup.has_come() {
+            self.ask_reload();
+        }
     }
 
     /// The line that tells others where everything is bound.

@@ -41,6 +41,26 @@ pub(super) enum Phase {
     Stopped,
 }
 
+/// A SIGHUP that comes before a [`Server`] is there to hear it: it would end the process.
+#[derive(Debug)]
+pub struct EarlyHangup(Arc<AtomicBool>);
+
+impl EarlyHangup {
+    /// From here on it is kept for the server.
+    ///
+    /// # Errors
+    /// The machine refuses.
+    pub fn expect() -> io::Result<Self> {
+        let has_come = Arc::new(AtomicBool::new(false));
+        flag::register(SIGHUP, Arc::clone(&has_come))?;
+        Ok(Self(has_come))
+    }
+
+    pub(super) fn has_come(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// A switch that makes a second signal end the process when the loop sees none any more.
 ///
 /// # Errors

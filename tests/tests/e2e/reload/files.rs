@@ -1,6 +1,7 @@
 //! What cannot be read or is wrong changes nothing: above all not who may come in (CVE-2017-7652).
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -109,6 +110,27 @@ fn a_pipe_of_topics_is_not_waited_for() {
         fs::write(gateway.config_file(), text).expect("the folder is ours");
     };
     check_kept(spoil, |_| {}, &["gateway.toml:2:", "pipe cannot be read: only a file"]);
+}
+
+/// The process is held in the middle of its first reading by a pipe; what is written there counts.
+#[test]
+fn a_sighup_that_comes_before_the_gateway_is_ready_ends_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("gateway.toml");
+    make_pipe(&file);
+    let mut command = Command::new(binary());
+    let mut process = Process::spawn("mqtt-sn-gw", command.arg("--config").arg(&file));
+    // Opening waits until the process has opened its end.
+    let mut pipe = fs::File::options().write(true).open(&file).expect("a reader has come");
+    process.signal("HUP");
+    let text = "[[listener]]\nkind = \"mqtt\"\nbind = \"127.0.0.1:0\"\n";
+    pipe.write_all(text.as_bytes()).expect("the process reads");
+    drop(pipe);
+    let ready = process.next_line(PATIENCE).expect("a ready line");
+    assert!(ready.starts_with("ready mqtt=127.0.0.1:"), "{ready}");
+    assert!(process.wait_for_log("cannot be read: only a file can be read again"));
+    process.signal("TERM");
+    assert!(process.wait().success());
 }
 
 #[track_caller]
