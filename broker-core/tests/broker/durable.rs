@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use broker_core::api::{AckKind, Credit, Dialect, Incoming, LinkId, PacketId, QoS};
+use broker_core::api::{
+    AckKind, Credit, Dialect, Incoming, LinkId, PacketId, QoS, RetainHandling, SubscriptionOptions,
+};
 use broker_core::journal::{Ops, RecordKey};
 use broker_core::limits::{BrokerConfig, Durability};
 use broker_core::property::Properties;
@@ -533,6 +535,36 @@ fn retained_messages_go_on_where_they_were_when_the_broker_went_down() {
     assert_eq!(again, "t/000 x q1 #1 retain dup");
     let topics: Vec<_> = heard.iter().map(|line| line[..5].to_owned()).collect();
     assert_eq!(topics, (0..100).map(|number| format!("t/{number:03}")).collect::<Vec<_>>());
+}
+
+/// A SUBSCRIBE that asks for no retained messages changes the subscription, and not how those are
+/// sent that the one before has asked for.
+#[test]
+fn retained_messages_go_on_at_the_qos_that_was_asked_for_then() {
+    let mut kept = Kept::new();
+    let publisher = kept.join("p", &CLEAN);
+    for number in 0..100 {
+        kept.bench.publish_as(publisher, &format!("t/{number:03}"), "x", Q1, true, 1);
+    }
+    let one_by_one = How { window: 1, dialect: Dialect::Mqtt5, ..PERSISTENT };
+    let reader = kept.join("r", &one_by_one);
+    kept.bench.subscribe(reader, "t/+", Q1);
+    let no_more = SubscriptionOptions {
+        qos: Q0,
+        retain_handling: RetainHandling::Never,
+        ..Default::default()
+    };
+    kept.bench.subscribe_with(reader, "t/+", no_more, 0);
+    kept.commit();
+    kept.crash();
+    let reader = kept.bench.connect("r", &one_by_one);
+    kept.commit();
+    for id in 1..=100 {
+        let line = kept.bench.hear(reader).pop().expect("the next one");
+        assert!(line.starts_with(&format!("t/{:03} x q1 #{id} retain", id - 1)), "{line}");
+        kept.bench.ack(reader, AckKind::PubAck, id);
+        kept.commit();
+    }
 }
 
 /// [MQTT-4.6.0-6]: what was retained stands in front of what was accepted since, wherever the
