@@ -43,6 +43,8 @@ pub(crate) struct Stream {
     version: Version,
     /// The connection that the session has, or had last.
     conn: Conn,
+    /// CONNACK was said there: before that nothing else may be [MQTT5-3.14.0-1].
+    is_greeted: bool,
     expiry_ms: u64,
     /// How long the will is put off, if there is one.
     delay_ms: Option<u64>,
@@ -66,6 +68,7 @@ impl Stream {
         Self {
             rules,
             is_connected: false,
+            is_greeted: false,
             version: Version::default(),
             conn: 0,
             expiry_ms: 0,
@@ -167,6 +170,7 @@ impl Stream {
         self.window = self.rules.window;
         self.packet_max = properties.packet_maximum.unwrap_or(0);
         (self.version, self.conn, self.is_connected) = (version, conn, true);
+        self.is_greeted = false;
         self.published.clear();
         self.under_way.clear();
         ledger.client_connected(party, fresh, self.packet_max);
@@ -190,7 +194,9 @@ impl Stream {
         let (now, turn) = (ledger.now, ledger.turn);
         let mut session = self.past.session(now);
         if self.is_connected && conn != self.conn {
-            self.replaced.push((self.conn, self.version, None));
+            if self.is_greeted {
+                self.replaced.push((self.conn, self.version, None));
+            }
             ledger.link_ended(party);
             if self.expiry_ms == 0 {
                 session = Session::No;
@@ -293,7 +299,10 @@ impl Stream {
     ) {
         let Some((whole, body)) = super::wire::first_packet(whole) else { return };
         let kind = whole[0] >> 4;
-        if conn != self.conn {
+        if conn == self.conn {
+            self.is_greeted |= kind == mqtt::CONNACK;
+            ledger.check(party, self.is_greeted, "something was said before CONNACK");
+        } else {
             let replaced = self.replaced.iter_mut().find(|it| it.0 == conn);
             if let Some(replaced) = replaced.filter(|_| kind == mqtt::DISCONNECT) {
                 replaced.2 = Some(body.first().copied().unwrap_or(0));

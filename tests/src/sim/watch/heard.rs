@@ -9,9 +9,16 @@ impl Watch {
     /// A datagram of the sensor is about to be heard.
     pub(crate) fn heard(&mut self, octets: &[u8], cx: &mut Cx<'_>) {
         let Some((kind, body)) = split(octets) else { return };
-        let silence_ms = cx.now - std::mem::replace(&mut self.spoke_at, cx.now);
-        self.may_be_lost = silence_ms >= self.silences_ms()[0];
+        let is_shaking = self.connects.iter().any(|it| !it.is_answered);
+        self.may_be_lost = is_shaking || cx.now - self.spoke_at >= self.silences_ms()[0];
         let is_new_place = matches!(kind, sn::CONNECT | sn::PINGREQ);
+        if is_new_place || self.is_bound(cx.place) {
+            self.spoke_at = cx.now;
+        }
+        let connect = self.connects.iter_mut().find(|it| it.place.is(cx.place));
+        if let Some(connect) = connect {
+            connect.spoke_at = cx.now;
+        }
         if !self.is_bound(cx.place) && !is_new_place {
             self.stray = Some((cx.place, cx.ledger.turn));
         }
@@ -53,7 +60,8 @@ impl Watch {
             && self.state == State::Active
             && self.place.is(place)
             && !Self::asks_for_will(flags);
-        let connect = Connect { place, flags, keep_alive_s, is_answered };
+        let spoke_at = cx.now;
+        let connect = Connect { place, flags, keep_alive_s, spoke_at, is_answered };
         self.connects.retain(|it| !it.place.is(cx.place));
         if self.connects.len() >= CONNECTS_MAX {
             self.connects.remove(0);
@@ -102,7 +110,7 @@ impl Watch {
                 if self.ids.iter().any(|it| it.is_told && it.name == name) {
                     cx.ledger.features.count(Feature::RegisteredAgain);
                 }
-                self.note_request(kind, 0, u16_at(body, 2), name);
+                self.note_request(kind, 0, u16_at(body, 2), name, false);
             }
             sn::SUBSCRIBE | sn::UNSUBSCRIBE => {
                 let form = body[0] & 3;
@@ -110,14 +118,15 @@ impl Watch {
                     1 => format!("pre/{}", u16_at(body, 3)),
                     _ => text(body, 3),
                 };
+                let is_open = self.is_unsure || self.may_be_lost;
                 if kind == sn::SUBSCRIBE {
                     cx.ledger.subscribed(cx.sensor, &filter, body[0] >> 5 & 3);
-                } else if self.is_unsure || self.may_be_lost {
+                } else if is_open {
                     cx.ledger.doubted(cx.sensor, &filter);
                 } else {
                     cx.ledger.unsubscribed(cx.sensor, &filter);
                 }
-                self.note_request(kind, form, u16_at(body, 1), filter);
+                self.note_request(kind, form, u16_at(body, 1), filter, is_open);
             }
             sn::REGACK => {
                 let is_accepted = body.last() == Some(&0);
@@ -210,12 +219,12 @@ impl Watch {
         }
     }
 
-    fn note_request(&mut self, kind: u8, form: u8, msg_id: u16, text: String) {
+    fn note_request(&mut self, kind: u8, form: u8, msg_id: u16, text: String, is_open: bool) {
         self.requests.retain(|it| it.msg_id != msg_id);
         if self.requests.len() >= REQUESTS_MAX {
             self.requests.remove(0);
         }
-        self.requests.push(Request { msg_id, kind, form, text });
+        self.requests.push(Request { msg_id, kind, form, text, is_open });
     }
 
     /// Whether a CONNECT asks for a will.

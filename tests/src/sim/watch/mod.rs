@@ -58,18 +58,22 @@ struct Connect {
     place: Place,
     flags: u8,
     keep_alive_s: u16,
+    /// When something was heard from there last.
+    spoke_at: u64,
     /// CONNACK has left, and whatever comes again is answered again.
     is_answered: bool,
 }
 
 /// A request that was heard, by its message id.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Request {
     msg_id: u16,
     /// Type, topic id type, and topic name or filter.
     kind: u8,
     form: u8,
     text: String,
+    /// Whether the gateway listened is open until it answers.
+    is_open: bool,
 }
 
 /// A topic id of this sensor.
@@ -120,9 +124,10 @@ pub(crate) struct Watch {
     /// Nothing but its handshake was heard in this connection.
     is_untouched: bool,
     will: Option<Publication>,
-    /// When it said something last.
+    /// When it said something last, where its session is.
     spoke_at: u64,
-    /// It was silent for so long before that the gateway may have given it up.
+    /// It was silent for so long before that the gateway may have given it up, or its CONNECT waits
+    /// for the answer, so that the gateway does not listen to anything else.
     may_be_lost: bool,
     /// Where it spoke from without a session, and the turn: it is told to connect (SN-026).
     stray: Option<(Place, u64)>,

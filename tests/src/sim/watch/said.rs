@@ -1,6 +1,6 @@
 //! What the gateway says to a sensor.
 
-use super::{Cx, Exchange, State, Watch};
+use super::{Cx, Exchange, Request, State, Watch};
 use crate::sim::book::check_sum;
 use crate::sim::features::Feature;
 use crate::sim::will_parts::{Change, DELETED};
@@ -32,21 +32,21 @@ impl Watch {
             sn::REGACK if body.last() == Some(&0) => {
                 let request = self.request(u16_at(body, 2), sn::REGISTER);
                 cx.check(request.is_some(), "REGACK without REGISTER");
-                if let Some((_, name)) = request {
-                    self.note_id(u16_at(body, 0), &name, cx);
+                if let Some(request) = request {
+                    self.note_id(u16_at(body, 0), &request.text, cx);
                 }
             }
             sn::SUBACK => self.say_suback(body, cx),
             sn::UNSUBACK => {
                 let request = self.request(u16_at(body, 0), sn::UNSUBSCRIBE);
                 cx.check(request.is_some(), "UNSUBACK without UNSUBSCRIBE");
-                cx.ledger.features.count(match request {
-                    Some((0, _)) | None => Feature::UnsubscribedByName,
-                    Some((1, _)) => Feature::UnsubscribedById,
-                    Some(_) => Feature::UnsubscribedByShortName,
+                cx.ledger.features.count(match request.as_ref().map_or(0, |it| it.form) {
+                    0 => Feature::UnsubscribedByName,
+                    1 => Feature::UnsubscribedById,
+                    _ => Feature::UnsubscribedByShortName,
                 });
-                if let Some((_, filter)) = request.filter(|_| self.is_unsure || self.may_be_lost) {
-                    cx.ledger.unsubscribed(cx.sensor, &filter);
+                if let Some(request) = request.filter(|it| it.is_open) {
+                    cx.ledger.unsubscribed(cx.sensor, &request.text);
                 }
             }
             sn::WILLTOPICRESP | sn::WILLMSGRESP if body == [0] => {
@@ -83,9 +83,8 @@ impl Watch {
         cx.check(may_hear, &what);
     }
 
-    fn request(&self, msg_id: u16, kind: u8) -> Option<(u8, String)> {
-        let request = self.requests.iter().find(|it| it.msg_id == msg_id && it.kind == kind)?;
-        Some((request.form, request.text.clone()))
+    fn request(&self, msg_id: u16, kind: u8) -> Option<Request> {
+        self.requests.iter().find(|it| it.msg_id == msg_id && it.kind == kind).cloned()
     }
 
     fn say_connected(&mut self, cx: &mut Cx<'_>) {
@@ -116,12 +115,12 @@ impl Watch {
         cx.ledger.lasts_until(cx.sensor, cx.now + silence_ms);
         match self.will.filter(|_| Self::asks_for_will(connect.flags)) {
             Some(will) => {
-                let (turn, now) = (cx.ledger.turn, [self.spoke_at, cx.now]);
+                let (turn, now) = (cx.ledger.turn, [connect.spoke_at, cx.now]);
                 cx.ledger.wills.arm(will, turn, now, silence_ms);
             }
             None if !self.is_clean => {
                 // The will that it had holds again (SN-051).
-                let (turn, now) = (cx.ledger.turn, [self.spoke_at, cx.now]);
+                let (turn, now) = (cx.ledger.turn, [connect.spoke_at, cx.now]);
                 if cx.ledger.wills.arm_again(cx.sensor, turn, now, silence_ms) {
                     cx.ledger.features.count(Feature::WillKept);
                 }
@@ -138,10 +137,8 @@ impl Watch {
             self.is_unsure &= self.may_be_elsewhere;
             return;
         }
-        // In the turn in which a visit moves its session the answer to what it said before leaves.
-        let stray = self.stray.filter(|(place, _)| place.is(cx.place));
-        if stray.is_some_and(|(_, turn)| turn == cx.ledger.turn) {
-            self.stray = None;
+        // In the turn in which a visit moves its session the answers to what it said before leave.
+        if self.stray.is_some_and(|(place, turn)| place.is(cx.place) && turn == cx.ledger.turn) {
             return;
         }
         // After a crash the session may still be at the address that it had before.
@@ -203,7 +200,7 @@ impl Watch {
     fn say_suback(&mut self, body: &[u8], cx: &mut Cx<'_>) {
         let request = self.request(u16_at(body, 3), sn::SUBSCRIBE);
         cx.check(request.is_some(), "SUBACK without SUBSCRIBE");
-        let Some((form, filter)) = request else { return };
+        let Some(Request { form, text: filter, .. }) = request else { return };
         if body.last() != Some(&0) {
             cx.ledger.unsubscribed(cx.sensor, &filter);
             return;
