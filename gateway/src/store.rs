@@ -15,7 +15,7 @@
 //! | `data_dir` | the folder: locked, opened, set aside if damaged |
 //! | `backlog` | what waits for a disk that takes nothing |
 //! | `reserve` | room that is kept for a full disk |
-//! | `writer` | one sync for all that waits: what is done when, without a clock |
+//! | `writer` | one sync for all that waits: what is done when, without a clock; a full disk |
 //! | `status` | what that tells |
 //! | `thread` | the writer behind a channel |
 //! | `tool` | the command `store` |
@@ -39,6 +39,5 @@ pub mod writer;
 pub use data_dir::{DataDir, DataDirError, Opened};
 pub use log::{Log, LogConfig};
 pub use open::{Found, OpenError, open, salvage};
-pub use reserve::RESERVE_BYTES;
 pub use status::{Health, Status, StoreStats};
 pub use thread::Store;

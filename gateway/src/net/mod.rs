@@ -4,6 +4,7 @@
 //! once warm, never allocates.
 
 use std::io;
+use std::path::Path;
 
 pub mod listener;
 pub mod outbuf;
@@ -15,6 +16,14 @@ pub mod ws;
 #[must_use]
 pub fn interface_name(index: u32) -> String {
     sys::interface_name(index).unwrap_or_else(|_| index.to_string())
+}
+
+/// Octets that may still be written to the file system of a folder.
+///
+/// # Errors
+/// It is not there, or the system does not tell.
+pub fn free_bytes(folder: &Path) -> io::Result<u64> {
+    sys::free_bytes(folder)
 }
 
 /// How many descriptors the process may have open.
@@ -39,6 +48,12 @@ pub fn raise_descriptor_limit() -> io::Result<DescriptorLimit> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_is_room_in_a_folder_that_is_there() {
+        assert!(free_bytes(&std::env::temp_dir()).unwrap() > 0);
+        assert!(free_bytes(Path::new("/no such folder")).is_err());
+    }
 
     #[test]
     fn interfaces_are_known_by_name_and_number() {

@@ -10,6 +10,8 @@ use std::ffi::{CStr, CString, c_int, c_uint, c_void};
 use std::io;
 use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::ptr;
 
 /// Datagrams that one system call moves at most.
@@ -259,6 +261,20 @@ pub(super) fn kernel_drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
         )
     };
     if result == 0 { Ok(info[DROPS]) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Octets that a process without privileges may still write to the file system of this folder.
+pub(super) fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let name = CString::new(folder.as_os_str().as_bytes())?;
+    let mut stat = MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: `name` is a string that ends with a zero octet, and the kernel writes no more than a
+    // `statvfs` to where `stat` is.
+    if unsafe { libc::statvfs(name.as_ptr(), stat.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call has succeeded, and filled it.
+    let stat = unsafe { stat.assume_init() };
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 /// The number of the network interface of this name.

@@ -19,13 +19,10 @@ use super::Server;
 use super::start::StartError;
 use crate::config::{Config, OnDiskFull, Storage};
 use crate::kept::{self, Restoring};
+use crate::net;
 use crate::sn::SnGateway;
 use crate::store::disk::Folder;
 use crate::store::{DataDir, DataDirError, Log, LogConfig, Opened, Store};
-
-/// Octets of a file of the log: a small disk that is full has room again when one of them is not
-/// needed any more.
-const FILE_BYTES: u64 = 4 << 20;
 
 /// How long the end waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -75,8 +72,9 @@ pub(super) fn open(config: &Config, salvage: bool) -> Result<Option<Found>, Star
 
 fn open_folder(folder: &Path, salvage: bool) -> Result<Found, DataDirError> {
     let dir = DataDir::take(folder)?;
-    let config = LogConfig { file_bytes: FILE_BYTES, ..LogConfig::default() };
-    let (log, opened) = dir.open(config, salvage, today)?;
+    // Where that cannot be told, there is enough.
+    let free_bytes = net::free_bytes(folder).unwrap_or(u64::MAX);
+    let (log, opened) = dir.open(LogConfig::for_disk(free_bytes), salvage, today)?;
     match opened {
         Opened::Good(found) => {
             info!(folder = %folder.display(), records = log.records(), "the state is kept on disk");

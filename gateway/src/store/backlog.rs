@@ -27,6 +27,18 @@ pub(super) struct Backlog {
 struct Place {
     at: usize,
     len: usize,
+    is_put: bool,
+}
+
+/// What changes that wait would do, in octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Balance {
+    /// What they take.
+    pub(super) len: u64,
+    /// Records that they put.
+    pub(super) put: u64,
+    /// Records that are there, and that they take the place of or delete.
+    pub(super) freed: u64,
 }
 
 impl Backlog {
@@ -57,10 +69,19 @@ impl Backlog {
         self.journal.octets()
     }
 
-    /// Whether the records take less when these changes are made.
-    pub(super) fn is_gain(&self, stored_bytes: impl Fn(RecordKey) -> Option<u64>) -> bool {
-        let freed: u64 = self.places.keys().filter_map(|key| stored_bytes(*key)).sum();
-        freed > self.live_bytes as u64
+    /// What the changes would do.
+    pub(super) fn balance(&self, stored_bytes: impl Fn(RecordKey) -> Option<u64>) -> Balance {
+        let puts = self.places.values().filter(|place| place.is_put);
+        Balance {
+            len: self.live_bytes as u64,
+            put: puts.map(|place| place.len as u64).sum(),
+            freed: self.places.keys().filter_map(|key| stored_bytes(*key)).sum(),
+        }
+    }
+
+    /// Octets that the changes take.
+    pub(super) const fn live_bytes(&self) -> usize {
+        self.live_bytes
     }
 
     /// Octets of memory held.
@@ -74,7 +95,8 @@ impl Backlog {
             Some(value) => self.journal.put(op.key, |out| out.extend_from_slice(value)),
             None => self.journal.delete(op.key),
         }
-        self.places.insert(op.key, Place { at, len: op.size() });
+        let place = Place { at, len: op.size(), is_put: op.value.is_some() };
+        self.places.insert(op.key, place);
         self.live_bytes += op.size();
     }
 
@@ -145,8 +167,8 @@ mod tests {
         let left = [put(21, b"stays"), put(1, b"new"), delete(2), delete(3)].concat();
         assert_eq!(backlog.changes(), left);
         assert_eq!(backlog.changes(), left);
-        assert!(backlog.is_gain(stored));
-        assert!(!backlog.is_gain(|key| stored(key).map(|_| left.len() as u64 / 3)));
+        let balance = backlog.balance(stored);
+        assert_eq!(balance, Balance { len: left.len() as u64, put: 17 + 15, freed: 150 });
     }
 
     #[test]

@@ -3,18 +3,19 @@
 //! Changes are appended and never overwritten. The index knows where the last change of every key
 //! stands; when more than half of the log is not that, the oldest file is given up: what lives in
 //! it is appended again and the file deleted. So files go in the order in which they came, and a
-//! deletion is forgotten with its file: whatever it deleted stood before it.
+//! deletion is forgotten with its file: whatever it deleted stood before it. A frame that begins
+//! with the deletion of everything takes the place of all before it: for a disk that is full.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 
-use broker_core::journal::{OP_HEAD, Op, Ops, RecordKey};
+use broker_core::journal::{Journal, OP_HEAD, Op, Ops, RecordKey};
 
 use super::disk::Disk;
 use super::floor::Floor;
 use super::frame::{self, FILE_HEAD, FRAME_HEAD};
 use super::index::{Index, Place};
-use super::reserve::{self, RESERVE_BYTES};
+use super::reserve;
 
 /// Octets of a file that one step of the compaction reads: a few milliseconds of a slow disk.
 const COMPACTION_STEP: usize = 1 << 20;
@@ -22,11 +23,19 @@ const COMPACTION_STEP: usize = 1 << 20;
 /// Octets for which no file is given up, however full the disk is.
 const SHRINK_LEAST: u64 = 64 << 10;
 
+/// What copies of the records of a file take beside them: heads of frames and of a file.
+const COPY_HEADS: u64 = 256;
+
+/// Deleting it deletes all records: the log begins anew behind that. It is no record itself.
+const EVERYTHING: RecordKey = RecordKey(u64::MAX);
+
 #[derive(Clone, Copy, Debug, Default)]
 struct FileState {
     len: u64,
     /// Up to where it is known to survive a power loss.
     synced_len: u64,
+    /// Octets of the records in it that live.
+    live: u64,
 }
 
 /// A file that is being given up.
@@ -48,9 +57,22 @@ pub struct LogConfig {
     pub reserve_bytes: usize,
 }
 
+/// Octets of a file where there is room enough: of less than that nobody gets much by giving it up.
+const FILE_BYTES_MAX: u64 = 3 << 19;
+
+impl LogConfig {
+    /// For a disk on which so many octets are free. The room of the reserve is enough for saying
+    /// that what a file has is not needed any more, and for what is.
+    pub fn for_disk(free_bytes: u64) -> Self {
+        let reserve_bytes = reserve::bytes(free_bytes);
+        let file_bytes = FILE_BYTES_MAX.min(reserve_bytes as u64 / 2);
+        Self { file_bytes, slack_bytes: 32 << 20, reserve_bytes }
+    }
+}
+
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { file_bytes: 16 << 20, slack_bytes: 32 << 20, reserve_bytes: RESERVE_BYTES }
+        Self::for_disk(u64::MAX)
     }
 }
 
@@ -130,13 +152,14 @@ impl<D: Disk> Log<D> {
     /// # Errors
     /// The disk's; nothing is held then.
     pub fn take_reserve(&mut self) -> io::Result<()> {
-        reserve::take(&mut self.disk, self.config.reserve_bytes)
+        self.config.reserve_bytes = reserve::take(&mut self.disk, self.config.reserve_bytes)?;
+        Ok(())
     }
 
     /// Adds a file that is there.
     pub(super) fn add_file(&mut self, file: u32) {
         let len = FILE_HEAD as u64;
-        self.files.insert(file, FileState { len, synced_len: len });
+        self.files.insert(file, FileState { len, synced_len: len, live: 0 });
         self.bytes += len;
     }
 
@@ -190,15 +213,26 @@ impl<D: Disk> Log<D> {
 
     /// Keeps the index: the last change of a key counts.
     fn note(&mut self, op: &Op<'_>, file: u32, offset: u64) {
+        if op.key == EVERYTHING && op.value.is_none() {
+            self.index.clear();
+            self.live_bytes = 0;
+            self.files.values_mut().for_each(|state| state.live = 0);
+            return;
+        }
         let old = if op.value.is_some() {
             let offset = u32::try_from(offset).expect("files are smaller than 4 GiB");
             let len = u32::try_from(op.size()).expect("a frame is smaller than 4 GiB");
             self.live_bytes += op.size() as u64;
+            self.files.get_mut(&file).expect("added before").live += op.size() as u64;
             self.index.insert(op.key, Place { file, offset, len })
         } else {
             self.index.remove(op.key)
         };
-        self.live_bytes -= old.map_or(0, |old| u64::from(old.len));
+        if let Some(old) = old {
+            self.live_bytes -= u64::from(old.len);
+            self.files.get_mut(&old.file).expect("what lives is in a file").live -=
+                u64::from(old.len);
+        }
     }
 
     /// Appends changes as one frame: after a crash all of them are there, or none.
@@ -213,6 +247,31 @@ impl<D: Disk> Log<D> {
         self.append_to(file, changes)?;
         self.unsynced.extend_from_slice(changes);
         Ok(())
+    }
+
+    /// Appends one frame in the place of all that there is: what lives, with these changes. From
+    /// its sync on no older file is needed.
+    ///
+    /// # Errors
+    /// It is not there, and all is as it was.
+    pub fn rewrite(&mut self, changes: &[u8]) -> io::Result<()> {
+        let ops = || Ops::new(changes).map(|op| op.expect("the loop hands over journals"));
+        // Of each record the last change counts.
+        let last: HashMap<RecordKey, usize> = ops().map(|op| op.key).zip(0..).collect();
+        let mut journal = Journal::default();
+        journal.delete(EVERYTHING);
+        let mut living = self.index.all();
+        living.retain(|(key, _)| !last.contains_key(key));
+        self.read_places::<io::Error>(living, |key, value| {
+            journal.put(key, |into| into.extend_from_slice(value));
+            Ok(())
+        })?;
+        for (op, _) in ops().zip(0..).filter(|(op, place)| last[&op.key] == *place) {
+            if let Some(value) = op.value {
+                journal.put(op.key, |into| into.extend_from_slice(value));
+            }
+        }
+        self.append(journal.octets())
     }
 
     /// Returns when everything that was appended survives a power loss.
@@ -275,15 +334,18 @@ impl<D: Disk> Log<D> {
     }
 
     /// Gives up files while there is much in them that is not needed, also less than otherwise and
-    /// the only one: for a disk that is full. Returns whether there is more to do.
+    /// the only one: for a disk that is full but for `room` octets. Returns whether there is more
+    /// to do.
     ///
     /// # Errors
     /// Nothing is lost; the same call may be made again.
-    pub fn make_room(&mut self) -> io::Result<bool> {
+    pub fn make_room(&mut self, room: u64) -> io::Result<bool> {
+        if !self.can_shrink(room) {
+            // What it has copied stays copied.
+            self.compaction = None;
+            return Ok(false);
+        }
         if self.compaction.is_none() && self.emptied.is_none() {
-            if !self.can_shrink() {
-                return Ok(false);
-            }
             if let (1, Some((file, _))) = (self.files.len(), self.files.last_key_value()) {
                 let next = file + 1;
                 self.sync()?;
@@ -298,11 +360,24 @@ impl<D: Disk> Log<D> {
         Ok(true)
     }
 
-    /// Whether [`Log::make_room`] would find something to do.
-    pub fn can_shrink(&self) -> bool {
+    /// Whether [`Log::make_room`] would find something to do: what lives in the oldest file has
+    /// room elsewhere, and much in that file, or in all of them, is not needed any more.
+    pub fn can_shrink(&self, room: u64) -> bool {
+        if self.emptied.is_some() {
+            return true;
+        }
+        let Some((_, oldest)) = self.files.first_key_value() else { return false };
+        let fits = oldest.live + COPY_HEADS <= room;
         let least = self.config.file_bytes.min(SHRINK_LEAST);
         let garbage = self.bytes - self.live_bytes;
-        self.compaction.is_some() || self.emptied.is_some() || garbage > self.live_bytes / 4 + least
+        let pays = garbage > self.live_bytes / 4 + least
+            || self.files.len() > 1 && oldest.live <= oldest.len / 4 * 3;
+        fits && (pays || self.compaction.is_some())
+    }
+
+    /// Octets of the room that is kept for a full disk.
+    pub(super) const fn reserve_bytes(&self) -> u64 {
+        self.config.reserve_bytes as u64
     }
 
     fn begin_compaction(&mut self) -> io::Result<()> {
@@ -352,21 +427,30 @@ impl<D: Disk> Log<D> {
         &mut self,
         mut each: impl FnMut(RecordKey, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut read: Option<(u32, Vec<u8>)> = None;
         for table in self.index.tables() {
-            let mut places = self.index.of_table(table);
-            places.sort_unstable_by_key(|(_, place)| (place.file, place.offset));
-            for (key, place) in places {
-                if read.as_ref().is_none_or(|(file, _)| *file != place.file) {
-                    read = Some((place.file, self.disk.read(&name(place.file))?));
-                }
-                let (_, octets) = read.as_ref().expect("read above");
-                let (from, len) = (place.offset as usize, place.len as usize);
-                let value = octets.get(from + OP_HEAD..from + len).ok_or_else(|| {
-                    io::Error::new(io::ErrorKind::UnexpectedEof, "a file of the store has shrunk")
-                })?;
-                each(key, value)?;
+            self.read_places(self.index.of_table(table), &mut each)?;
+        }
+        Ok(())
+    }
+
+    /// Calls `each` for the records in these places, in the order of the log.
+    fn read_places<E: From<io::Error>>(
+        &self,
+        mut places: Vec<(RecordKey, Place)>,
+        mut each: impl FnMut(RecordKey, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut read: Option<(u32, Vec<u8>)> = None;
+        places.sort_unstable_by_key(|(_, place)| (place.file, place.offset));
+        for (key, place) in places {
+            if read.as_ref().is_none_or(|(file, _)| *file != place.file) {
+                read = Some((place.file, self.disk.read(&name(place.file))?));
             }
+            let (_, octets) = read.as_ref().expect("read above");
+            let (from, len) = (place.offset as usize, place.len as usize);
+            let value = octets.get(from + OP_HEAD..from + len).ok_or_else(|| {
+                io::Error::new(io::ErrorKind::UnexpectedEof, "a file of the store has shrunk")
+            })?;
+            each(key, value)?;
         }
         Ok(())
     }
@@ -387,10 +471,10 @@ impl<D: Disk> Log<D> {
         match last {
             Some((file, state)) if state.len < self.config.file_bytes => Ok(file),
             Some((file, state)) => {
-                // Only the last file may have a torn end, or room behind it.
-                self.sync()?;
+                // Only the last file may have a torn end. If the room behind it comes back with a
+                // power loss, it is known for what it is.
                 self.disk.truncate(&name(file), state.len)?;
-                self.disk.sync(&name(file))?;
+                self.sync()?;
                 self.create_file(file + 1)
             }
             None => self.create_file(1),

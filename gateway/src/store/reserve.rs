@@ -8,26 +8,42 @@ use std::io;
 
 use super::disk::Disk;
 
-/// Octets that are held as a rule: some forty thousand messages can be forgotten in them.
-pub const RESERVE_BYTES: usize = 1 << 20;
+/// Octets that are held on a disk that has much room: a hundred thousand messages can be forgotten
+/// in them, or some ten thousand of QoS 2 delivered.
+const BYTES_MAX: usize = 4 << 20;
+
+/// Octets that are held on any disk.
+const BYTES_MIN: usize = 64 << 10;
+
+/// Octets that are held where twice as many are free.
+const BYTES_SMALL: u64 = 1 << 20;
+
+/// How much is held where so many octets are free: an eighth, or half of them if that is little.
+pub(super) fn bytes(free_bytes: u64) -> usize {
+    let wanted = (free_bytes / 8).max((free_bytes / 2).min(BYTES_SMALL));
+    usize::try_from(wanted).unwrap_or(usize::MAX).clamp(BYTES_MIN, BYTES_MAX)
+}
 
 /// What holds them; beside the files of the log, and none of them.
 const NAME: &str = "reserve";
 
-/// Holds so many octets, unless they are held already.
+/// Holds so many octets, unless as many or more are held already. Returns how many are.
 ///
 /// # Errors
 /// The disk's; nothing is held then.
-pub(super) fn take(disk: &mut impl Disk, bytes: usize) -> io::Result<()> {
-    if bytes == 0 || is_held(disk, bytes)? {
-        return Ok(());
+pub(super) fn take(disk: &mut impl Disk, bytes: usize) -> io::Result<usize> {
+    let held = if bytes == 0 { 0 } else { held(disk)? };
+    if held >= bytes {
+        return Ok(held);
     }
-    let taken = fill(disk, bytes);
-    if taken.is_err() {
-        // What is there of it takes what others need.
-        let _ = disk.remove(NAME);
+    match fill(disk, bytes) {
+        Ok(()) => Ok(bytes),
+        Err(error) => {
+            // What is there of it takes what others need.
+            let _ = disk.remove(NAME);
+            Err(error)
+        }
     }
-    taken
 }
 
 /// Lets the room go, if it is held.
@@ -41,10 +57,10 @@ pub(super) fn release(disk: &mut impl Disk) -> io::Result<()> {
     }
 }
 
-fn is_held(disk: &impl Disk, bytes: usize) -> io::Result<bool> {
+fn held(disk: &impl Disk) -> io::Result<usize> {
     match disk.read(NAME) {
-        Ok(octets) => Ok(octets.len() == bytes),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Ok(octets) => Ok(octets.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(error) => Err(error),
     }
 }
@@ -58,4 +74,24 @@ fn fill(disk: &mut impl Disk, bytes: usize) -> io::Result<()> {
     disk.append(NAME, &octets)?;
     disk.sync(NAME)?;
     disk.sync_dir()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn much_is_held_where_much_is_free_and_never_nothing() {
+        let mib = |count: u64| count << 20;
+        for (free_bytes, held) in [
+            (u64::MAX, mib(4)),
+            (mib(32), mib(4)),
+            (mib(20), mib(5) / 2),
+            (mib(4), mib(1)),
+            (mib(1), mib(1) / 2),
+            (0, mib(1) / 16),
+        ] {
+            assert_eq!(bytes(free_bytes) as u64, held, "{free_bytes} octets free");
+        }
+    }
 }

@@ -6,8 +6,12 @@
 //!               └──── refused ─────┴─▶ outage: collected, tried after a pause ─▶ told
 //! ```
 //!
+//! What a full disk gets is in `need`.
+//!
 //! The writer is asked what comes [next](Writer::next) and does it in [steps](Writer::step), each of
 //! which waits for the disk and for nothing else.
+
+mod need;
 
 use std::io;
 use std::sync::Arc;
@@ -19,9 +23,10 @@ use broker_core::time::Instant;
 use tracing::{info, warn};
 
 use super::backlog::{self, Backlog};
+use need::Whole;
+
 use super::disk::Disk;
 use super::log::Log;
-use super::reserve;
 use super::status::{Health, Status};
 
 /// Octets that share one sync: what a slow disk writes in some 100 ms.
@@ -32,6 +37,9 @@ const FRAME_BYTES_MAX: usize = 1 << 30;
 
 /// How soon a disk that failed is tried again at first; each time it takes twice as long.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
+
+/// How soon a full disk is tried again that has taken something.
+const RETRY_IN_NEED: Duration = Duration::from_millis(5);
 
 /// The longest time after which a disk that failed is tried again.
 pub const RETRY_MAX: Duration = Duration::from_secs(1);
@@ -125,6 +133,10 @@ struct Outage {
     is_told: bool,
     /// There was no room at some time since it began.
     is_short: bool,
+    /// What the log had when the reserve was let go.
+    whole: Option<Whole>,
+    /// With less than so many octets of changes nothing is tried before it is time.
+    eager_bytes: usize,
 }
 
 impl Outage {
@@ -140,6 +152,8 @@ impl Outage {
             is_last: false,
             is_told: false,
             is_short: false,
+            whole: None,
+            eager_bytes: 0,
         }
     }
 }
@@ -304,6 +318,11 @@ impl<D: Disk> Writer<D> {
                     outage.upto = batch.upto;
                     self.collect(&mut outage.backlog, &batch.changes);
                     outside.give_back(batch.changes);
+                    let waiting_bytes = outage.backlog.live_bytes();
+                    if outage.is_short && waiting_bytes >= self.eager_bytes(&outage) {
+                        outage.is_due = true;
+                        break;
+                    }
                 }
                 Taken::NotYet => {
                     outage.is_due = outside.now() >= outage.until;
@@ -319,11 +338,13 @@ impl<D: Disk> Writer<D> {
     }
 
     fn try_again(&mut self, mut outage: Box<Outage>, outside: &mut impl Outside) -> State {
+        let before = self.status.committed();
         let written = if outage.is_short {
             self.write_in_need(&mut outage, outside)
         } else {
-            self.write(&mut outage, outside)
+            self.write(&mut outage, outside, append_pieces)
         };
+        let has_moved = self.status.committed() > before;
         match written {
             Ok(()) => {
                 if outage.is_told {
@@ -335,7 +356,10 @@ impl<D: Disk> Writer<D> {
             }
             Err(_) if outage.is_last => self.end(),
             Err(error) => {
-                outage.pause = (outage.pause * 2).min(RETRY_MAX);
+                // What was not worth it may be when it is twice as much.
+                outage.eager_bytes = 2 * outage.backlog.live_bytes();
+                outage.pause = if has_moved { RETRY_IN_NEED } else { outage.pause * 2 };
+                outage.pause = outage.pause.min(RETRY_MAX);
                 outage.until = outside.now() + outage.pause;
                 outage.is_due = false;
                 self.refused(&mut outage, &error, outside);
@@ -374,15 +398,18 @@ impl<D: Disk> Writer<D> {
     }
 
     /// Makes everything safe, first what the log has already: as long as that does not succeed it
-    /// gets no more.
-    fn write(&mut self, outage: &mut Outage, outside: &mut impl Outside) -> io::Result<()> {
+    /// gets no more. `append` puts the rest into the log.
+    fn write(
+        &mut self,
+        outage: &mut Outage,
+        outside: &mut impl Outside,
+        append: impl FnOnce(&mut Log<D>, &[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
         self.sync(outside)?;
         self.tell_written(core::mem::take(&mut outage.written));
         let changes = outage.backlog.changes();
         if !changes.is_empty() {
-            for piece in backlog::pieces(changes, FRAME_BYTES_MAX) {
-                self.log.append(piece)?;
-            }
+            append(&mut self.log, changes)?;
             self.status.changed_bytes.fetch_add(changes.len() as u64, Ordering::Relaxed);
             self.sync(outside)?;
         }
@@ -390,25 +417,6 @@ impl<D: Disk> Writer<D> {
         self.count(&outage.backlog);
         self.tell_committed(outage.upto, outside);
         Ok(())
-    }
-
-    /// The same after the disk was full. All is well when there is room for the reserve, and then
-    /// for all that waits. Until then the reserve is there for what makes the store smaller.
-    fn write_in_need(&mut self, outage: &mut Outage, outside: &mut impl Outside) -> io::Result<()> {
-        let held = self.log.take_reserve();
-        let written = held.and_then(|()| self.write(outage, outside));
-        let Err(error) = written else { return Ok(()) };
-        let is_gain = outage.backlog.is_gain(|key| self.log.record_bytes(key));
-        if !is_full(&error) || !is_gain && !self.log.can_shrink() {
-            return Err(error);
-        }
-        reserve::release(self.log.disk())?;
-        if is_gain {
-            self.write(outage, outside)?;
-        }
-        while self.log.make_room()? {}
-        self.log.take_reserve()?;
-        self.write(outage, outside)
     }
 
     /// So many octets of changes are safe.
@@ -428,6 +436,10 @@ impl<D: Disk> Writer<D> {
         status.live_bytes.store(log.live_bytes(), Ordering::Relaxed);
         status.bytes.store(log.bytes(), Ordering::Relaxed);
     }
+}
+
+fn append_pieces<D: Disk>(log: &mut Log<D>, changes: &[u8]) -> io::Result<()> {
+    backlog::pieces(changes, FRAME_BYTES_MAX).try_for_each(|piece| log.append(piece))
 }
 
 /// Whether there is no room, or none that we may have.

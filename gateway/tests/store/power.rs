@@ -6,7 +6,7 @@ use mqtt_sn_gw::store::testing::Death;
 
 use super::*;
 
-/// Appends, syncs and compacts at random, and loses the power after each of them.
+/// Appends, syncs, compacts and rewrites at random, and loses the power after each of them.
 #[test]
 fn after_a_power_loss_the_records_are_those_of_a_moment_since_the_last_sync() {
     let rounds = if cfg!(debug_assertions) { 60 } else { 600 };
@@ -18,12 +18,17 @@ fn after_a_power_loss_the_records_are_those_of_a_moment_since_the_last_sync() {
         // The states since the last sync: any of them may be found.
         let mut moments = vec![model.clone()];
         for step in 0..120 {
-            match rng.u8(..6) {
-                0..=2 => {
+            match rng.u8(..14) {
+                0 => {
+                    log.rewrite(&changes(&mut rng, &mut model)).expect("the disk works");
+                    moments.push(model.clone());
+                }
+                1 => while log.make_room(u64::MAX).expect("the disk works") {},
+                2..=6 => {
                     log.append(&changes(&mut rng, &mut model)).expect("the disk works");
                     moments.push(model.clone());
                 }
-                3 | 4 => {
+                7..=10 => {
                     log.sync().expect("the disk works");
                     moments = vec![model.clone()];
                 }

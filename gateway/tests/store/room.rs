@@ -21,6 +21,13 @@ fn put(number: u64, model: &mut Model) -> Vec<u8> {
     journal.octets().to_vec()
 }
 
+fn put_small(number: u64, model: &mut Model) -> Vec<u8> {
+    let mut journal = Journal::default();
+    journal.put(RecordKey::new(1, number), |out| out.extend_from_slice(b"small"));
+    model.insert(RecordKey::new(1, number), b"small".to_vec());
+    journal.octets().to_vec()
+}
+
 fn delete(numbers: core::ops::Range<u64>, model: &mut Model) -> Vec<u8> {
     let mut journal = Journal::default();
     for key in numbers.map(|number| RecordKey::new(1, number)) {
@@ -89,6 +96,36 @@ fn a_full_disk_has_room_again_when_enough_is_not_needed_any_more() {
     assert_eq!(full.store.health(), Health::Ok);
     assert!(full.store.close());
     assert_eq!(left(&full.disk), full.model);
+}
+
+/// Of many small records the deletions alone are more than the reserve: what is left of them is
+/// written in the place of all.
+#[test]
+fn a_full_disk_has_room_again_when_the_deletions_would_not_fit() {
+    let disk = SimDisk::default();
+    disk.set_room(Some(5 * RESERVE));
+    reopen(&disk).expect("a good log").take_reserve().expect("there is room");
+    let (mut store, woken) = start(&disk);
+    let (mut model, mut last) = (Model::new(), 0);
+    while store.health() == Health::Ok {
+        last += 1;
+        let numbers = last * 50..(last + 1) * 50;
+        let mut changes: Vec<u8> =
+            numbers.flat_map(|number| put_small(number, &mut model)).collect();
+        store.submit(Lsn(last), &mut changes);
+        while store.committed() < Lsn(last) && store.health() == Health::Ok {
+            woken.recv_timeout(SOON).expect("the store wakes the loop");
+        }
+    }
+    let count = last * 50;
+    assert!(12 * count > RESERVE as u64, "{count}");
+    store.submit(Lsn(last + 1), &mut delete(50..50 + count - 5, &mut model));
+    wait_for(&mut store, &woken, Lsn(last + 1));
+    while store.health() != Health::Ok {
+        woken.recv_timeout(SOON).expect("the store wakes the loop");
+    }
+    assert_eq!((left(&disk), model.len()), (model, 5));
+    assert!(disk.names().iter().any(|name| name == "reserve"), "{:?}", disk.names());
 }
 
 /// The reserve is not for what would fill it.
