@@ -99,12 +99,17 @@ impl Broker {
         let now = self.now.mono;
         let session = self.session(key);
         let outlives_link = session.expiry_s > 0;
-        let Some(will) = &session.will else { return };
+        let Some(will) = &mut session.will else { return };
         if !will.armed {
             return;
         }
-        if will.delay_s > 0 && outlives_link {
-            let delay = Duration::from_secs(u64::from(will.delay_s));
+        let delay_s = will.delay_s;
+        // Records that were salvaged may be of a session with a link, and of a will that waits.
+        if let Some(timer) = will.timer.take() {
+            self.timers.cancel(timer);
+        }
+        if delay_s > 0 && outlives_link {
+            let delay = Duration::from_secs(u64::from(delay_s));
             let timer = self.timers.insert(now + delay, Timer::WillDelay(key));
             let deadline = to_unix(self.now, now + delay);
             if let Some(will) = &mut self.session(key).will {

@@ -68,6 +68,66 @@ proptest! {
     }
 }
 
+proptest! {
+    /// Records that were all written, but not what was there at one moment, as a salvage finds
+    /// them: the broker goes on with them.
+    #[test]
+    fn records_of_different_moments_do_no_harm(
+        ops in prop::collection::vec(world::op(), 1..60),
+        chances in prop::collection::vec(0..4_u8, 64),
+    ) {
+        let mut world = World::default();
+        let mut mixed = world::Kept::new();
+        for op in world::opening().iter().chain(&ops) {
+            world.apply(op);
+            for (place, (key, value)) in world.kept.iter().enumerate() {
+                // One of four is from the last moment that had it, others are older.
+                if chances[place % chances.len()] == 0 || !mixed.contains_key(key) {
+                    mixed.insert(*key, value.clone());
+                }
+            }
+        }
+        let (broker, _) = restore(&mixed, world.now(), false);
+        world.kept = mixed;
+        world.go_on_with(broker);
+        for op in &ops {
+            world.apply(op);
+            world.check_restore(false);
+        }
+        for _ in 0..4 {
+            world.apply(&world::Op::Pass { millis: 40_000 });
+        }
+    }
+}
+
+#[test]
+fn a_will_that_waits_for_a_session_that_has_not_lost_its_link_waits_once() {
+    let mut world = World::default();
+    let connect = |clean, expiry, will| world::Op::Connect {
+        client: 0,
+        dialect: 2,
+        clean,
+        expiry,
+        will,
+        window: 1,
+    };
+    world.apply(&connect(false, 2, 3));
+    let connected = world.kept.clone();
+    world.apply(&world::Op::Lose { client: 0 });
+    let is_will = |key: &u64| RecordKey(*key).table() == Table::Will as u8;
+    let mut mixed = world.kept.clone();
+    mixed.retain(|key, _| is_will(key));
+    mixed.extend(connected.into_iter().filter(|(key, _)| !is_will(key)));
+    let (broker, report) = restore(&mixed, world.now(), false);
+    assert_eq!((report.sessions, report.wills), (1, 1));
+    world.kept = mixed;
+    world.go_on_with(broker);
+    world.apply(&connect(true, 0, 0));
+    world.apply(&world::Op::Lose { client: 0 });
+    world.apply(&world::Op::Pass { millis: 40_000 });
+    assert_eq!(world.broker.stats().wills_published, 1, "as its session ended");
+}
+
 #[test]
 fn a_snapshot_in_slices_behind_the_journal_is_what_is_kept() {
     let mut world = World::default();
