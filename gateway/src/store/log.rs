@@ -504,20 +504,22 @@ impl<D: Disk> Log<D> {
         let (file, state) = self.files.last_key_value().map(|(f, s)| (*f, *s)).expect("a file");
         self.disk.truncate(&name(file), state.synced_len)?;
         self.disk.sync(&name(file))?;
-        self.bytes -= state.len - state.synced_len;
-        self.last_file().len = state.synced_len;
         self.number = self.synced;
         self.has_rubbish = false;
-        let file = self.create_file(file + 1)?;
-        self.is_broken = false;
+        // One that has nothing yet is from an attempt that got so far.
+        let is_new = state.len == FILE_HEAD as u64;
+        let file = if is_new { file } else { self.create_file(file + 1)? };
         let changes = core::mem::take(&mut self.unsynced);
-        if changes.is_empty() {
-            return Ok(());
-        }
-        let result = self.append_to(file, &changes);
+        let result = if changes.is_empty() { Ok(()) } else { self.append_to(file, &changes) };
         self.unsynced = changes;
-        self.is_broken = result.is_err();
-        result
+        result?;
+        // Until now what was cut off was nowhere else, and lived.
+        for (_, state) in self.files.range_mut(..file) {
+            self.bytes -= state.len - state.synced_len;
+            state.len = state.synced_len;
+        }
+        self.is_broken = false;
+        Ok(())
     }
 
     fn append_to(&mut self, file: u32, changes: &[u8]) -> io::Result<()> {

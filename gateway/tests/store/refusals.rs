@@ -2,6 +2,8 @@
 
 use std::io::ErrorKind;
 
+use mqtt_sn_gw::store::disk::Disk as _;
+
 use super::*;
 
 /// Every operation of a history fails once, in each of these ways.
@@ -56,4 +58,38 @@ fn a_full_disk_loses_nothing_and_takes_more_when_there_is_room() {
     log.append(&changes).expect("there is room again");
     log.sync().expect("there is room again");
     assert_eq!(records(&mut reopen(&disk).expect("a good log")), next);
+}
+
+/// After a sync that failed the rest goes to a new file, for which there may be no room.
+#[test]
+fn a_disk_that_fails_and_is_full_then_gets_one_new_file_and_is_counted_right() {
+    let disk = SimDisk::default();
+    let mut log = reopen(&disk).expect("an empty disk");
+    let mut model = Model::new();
+    let mut put = |number: u64| {
+        let mut journal = Journal::default();
+        let (key, value) = (RecordKey::new(1, number), vec![7; 200]);
+        journal.put(key, |into| into.extend_from_slice(&value));
+        model.insert(key, value);
+        journal.octets().to_vec()
+    };
+    log.append(&put(1)).expect("the disk works");
+    log.sync().expect("the disk works");
+    log.append(&put(2)).expect("the disk works");
+    disk.fail_in(0, ErrorKind::Other, false);
+    log.sync().expect_err("once");
+    // The head of a file is larger, so that there is room for it and not for what follows.
+    disk.set_room(Some(10));
+    for _ in 0..5 {
+        log.sync().expect_err("there is no room");
+        assert_eq!(disk.names().len(), 2);
+        assert!(log.live_bytes() <= log.bytes(), "{} of {}", log.live_bytes(), log.bytes());
+        assert!(!log.can_shrink(u64::MAX));
+    }
+    disk.heal();
+    log.sync().expect("the disk works");
+    let size = |name: &String| disk.read(name).expect("it is there").len() as u64;
+    assert_eq!(log.bytes(), disk.names().iter().map(size).sum::<u64>());
+    assert_eq!(records(&mut log), model);
+    assert_eq!(records(&mut reopen(&disk).expect("a good log")), model);
 }
