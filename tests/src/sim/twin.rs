@@ -35,6 +35,8 @@ pub(crate) struct Twin {
     pub(crate) was_owner_asked: bool,
     /// The owner has said something since, from where it was.
     pub(crate) has_owner_spoken: bool,
+    /// The twin has the session, and the owner has not been told yet.
+    pub(crate) is_owner_untold: bool,
 }
 
 /// Whether a sensor has so little to lose that its checks can go on with it: publications of QoS 0

@@ -145,6 +145,7 @@ impl World {
         for out in out.drain(..) {
             self.put_out(out);
         }
+        self.check_owners();
         self.ledger.turn = self.hub.turn_number();
         if self.out.is_empty() {
             self.out = out;

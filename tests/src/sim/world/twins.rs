@@ -19,8 +19,14 @@ impl World {
         self.ledger.features.count(Feature::TwinCame);
         let asks_clean = self.rng.bool();
         let is_owner_there = self.watches[sensor as usize].is_active();
-        let (was_owner_asked, has_owner_spoken) = (false, false);
-        let twin = Twin { way, asks_clean, is_owner_there, was_owner_asked, has_owner_spoken };
+        let twin = Twin {
+            way,
+            asks_clean,
+            is_owner_there,
+            was_owner_asked: false,
+            has_owner_spoken: false,
+            is_owner_untold: false,
+        };
         self.twins.insert(sensor, twin);
         match way {
             Way::Alone | Way::Node => {
@@ -68,7 +74,11 @@ impl World {
     /// A message leaves for a sensor that may have one.
     pub(super) fn note_question(&mut self, sensor: u32, message: &[u8]) {
         if let Some(twin) = self.twins.get_mut(&sensor) {
-            twin.was_owner_asked |= matches!(split(message), Some((sn::PINGREQ, _)));
+            match split(message) {
+                Some((sn::PINGREQ, _)) => twin.was_owner_asked = true,
+                Some((sn::DISCONNECT, _)) => twin.is_owner_untold = false,
+                _ => {}
+            }
         }
     }
 
@@ -95,7 +105,11 @@ impl World {
 
     /// The twin has the session now.
     fn take_session(&mut self, sensor: u32) {
-        let Some(twin) = self.twins.get(&sensor).copied() else { return };
+        let Some(twin) = self.twins.get_mut(&sensor) else { return };
+        let watch = &mut self.watches[sensor as usize];
+        twin.is_owner_untold = watch.is_active();
+        self.ledger.stats.checks += 1;
+        watch.taken(twin.asks_clean);
         self.ledger.features.count(match twin.way {
             Way::Alone => Feature::TakenByAddress,
             Way::Node => Feature::TakenByNode,
@@ -105,8 +119,14 @@ impl World {
         let what = "the session of a client that is there was taken";
         let is_taken = !twin.was_owner_asked || twin.has_owner_spoken;
         self.ledger.check(sensor, !(is_asked && is_taken), what);
-        let was_told = !self.watches[sensor as usize].is_active();
-        self.ledger.check(sensor, was_told, "a session was taken and its owner not told");
-        self.watches[sensor as usize].taken(twin.asks_clean);
+    }
+
+    /// All of a turn has left: who lost a session in it was told, before or after its twin.
+    pub(super) fn check_owners(&mut self) {
+        for (sensor, twin) in &mut self.twins {
+            if core::mem::take(&mut twin.is_owner_untold) {
+                self.ledger.violation(*sensor, "a session was taken and its owner not told");
+            }
+        }
     }
 }
