@@ -360,7 +360,8 @@ impl Model {
             session.subscriptions.clear();
         }
         for holding in self.retained.values_mut().flatten() {
-            holding.until = holding.until.min(now);
+            // No crash brings it back.
+            (holding.until, holding.is_sure) = (holding.until.min(now), false);
         }
     }
 
@@ -487,5 +488,17 @@ mod tests {
         let is_allowed = |number| model.was_retained("r/1", publication(number), 1_000);
         assert_eq!([1, 2, 3, 4].map(is_allowed), [false, true, true, true]);
         assert_eq!(model.retained_for("r/#"), [("r/1", publication(2))]);
+    }
+
+    #[test]
+    fn no_crash_brings_back_what_was_retained_before_all_was_lost() {
+        let mut model = Model::default();
+        let publication = |number| Publication { party: 1, number };
+        model.retain("r/1", publication(1), 10, 0);
+        model.restart(20);
+        model.hear_retained("r/1", publication(2), 30);
+        model.crash(4);
+        assert!(!model.was_retained("r/1", publication(1), 1_000));
+        assert!(model.retained_for("r/#").is_empty());
     }
 }
