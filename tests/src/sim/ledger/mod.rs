@@ -551,11 +551,15 @@ impl Ledger {
         let held = self.model.retained_for(filter).into_iter();
         let held = held.map(|(topic, publication)| (topic.to_owned(), publication));
         let due: Vec<_> = held
-            .filter(|(topic, _)| {
+            .filter(|(topic, sure)| {
                 let holdings = &self.model.retained[topic];
                 let mut open = holdings.iter().filter(|holding| holding.is_open());
-                let is_settled =
-                    |it: &Holding| it.since < since && self.book.manner(it.publication).qos > 0;
+                // One that may have taken its place may have expired there.
+                let stays = |it: Publication| it == *sure || self.book.life_ms(it).is_none();
+                let has_qos = |it: Publication| self.book.manner(it).qos > 0;
+                let is_settled = |it: &Holding| {
+                    it.since < since && has_qos(it.publication) && stays(it.publication)
+                };
                 let publication = holdings.last().map(|it| it.publication);
                 let fits =
                     publication.is_some_and(|it| self.model.fits_client(party, &self.book, it));
