@@ -100,6 +100,13 @@ impl<T> Heap<T> {
         }
     }
 
+    /// Forgets all events but those that `keeps` says.
+    pub(crate) fn retain(&mut self, keeps: impl Fn(&T) -> bool) {
+        self.ring.iter_mut().for_each(|bucket| bucket.retain(&keeps));
+        self.near = self.ring.iter().map(Vec::len).sum();
+        self.far.retain(|far| keeps(&far.0.event));
+    }
+
     /// Goes on to `now`; nothing may lie before it.
     fn advance(&mut self, now: u64) {
         self.now = self.now.max(now);
@@ -134,6 +141,11 @@ mod tests {
         }
         let expected = [(1, 'a'), (1, 'b'), (5, 'c'), (5, 'd'), (70_000, 'e'), (200_000, 'f')];
         assert_eq!(came, expected);
+        heap.plan(300_000, 'x');
+        heap.plan(900_000, 'y');
+        heap.retain(|event| *event != 'x');
+        heap.retain(|event| *event != 'y');
+        assert_eq!(heap.next_before(1_000_000), None, "all that was left is forgotten");
         heap.plan(3, 'g');
         assert_eq!(heap.next_before(1_000_000), Some(200_000), "what is late comes at once");
     }
