@@ -72,7 +72,12 @@ impl Client {
 
     fn connected(&mut self, body: &[u8], cx: &mut Cx<'_>) {
         if body.get(1) != Some(&0) {
-            cx.ledger.violation(self.party, "CONNECT was refused");
+            // Who is silent for too long is cut off, also while the answer waits for a disk.
+            let silence_ms = cx.now + super::ANSWER_MS - self.due;
+            let keep_alive_ms = u64::from(self.role.keep_alive_s) * 1_500;
+            let is_silent = keep_alive_ms > 0 && silence_ms >= keep_alive_ms;
+            let is_excused = is_silent && !cx.is_prompt;
+            cx.ledger.check(self.party, is_excused, "CONNECT was refused");
             self.lose(cx);
             return;
         }

@@ -27,6 +27,9 @@ pub(crate) use role::{Five, Role, Wish};
 pub(crate) use terms::Offer;
 use terms::Terms;
 
+/// How long an answer to CONNECT is waited for.
+const ANSWER_MS: u64 = 60_000;
+
 /// What a client does to its connection.
 #[derive(Debug)]
 pub(crate) enum Act {
@@ -153,7 +156,7 @@ impl Client {
         self.connects += 1;
         self.inbox.clear();
         self.terms = Terms::default();
-        self.due = cx.now + 60_000;
+        self.due = cx.now + ANSWER_MS;
         self.wants_clean |= self.role.is_clean;
         self.wants_clean |= self.role.five.starts_anew && version.is_5() && cx.rng.u32(..4) == 0;
         if self.wants_clean {
