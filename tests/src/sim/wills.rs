@@ -36,6 +36,8 @@ struct Armed {
     /// Its will may have QoS 0, which reaches only who is there, and the watcher was not, after a
     /// crash.
     is_fleeting: bool,
+    /// It may have been published before the watcher had subscribed.
+    is_missed: bool,
     /// What it is an example of, if it is published.
     feature: Option<Feature>,
 }
@@ -90,14 +92,12 @@ impl Wills {
         self.end(will.party, now);
         self.parts.begin(will.party, will.number);
         let (due, noticed_by) = (since + silence_ms, now + silence_ms);
-        let (number, is_replaced, feature) = (will.number, false, None);
-        let is_fleeting = self.is_missed();
-        let armed = Armed { number, due, noticed_by, turn, is_replaced, is_fleeting, feature };
+        let armed = self.new_armed(will.number, [due, noticed_by], turn);
         self.armed.insert(will.party, armed);
     }
 
     /// Whether the watcher is not back from a crash, so that it does not hear of QoS 0.
-    const fn is_missed(&self) -> bool {
+    const fn is_absent(&self) -> bool {
         self.watched_since == u64::MAX
     }
 
@@ -120,16 +120,32 @@ impl Wills {
             }
         }
         let (due, noticed_by) = (since + silence_ms, now + silence_ms);
-        let (is_replaced, is_fleeting, feature) = (false, self.is_missed(), None);
-        let armed = Armed { number, due, noticed_by, turn, is_replaced, is_fleeting, feature };
+        let armed = self.new_armed(number, [due, noticed_by], turn);
         self.armed.insert(party, armed);
         true
+    }
+
+    const fn new_armed(&self, number: u32, [due, noticed_by]: [u64; 2], turn: u64) -> Armed {
+        Armed {
+            number,
+            due,
+            noticed_by,
+            turn,
+            is_replaced: false,
+            is_fleeting: self.is_absent(),
+            is_missed: false,
+            feature: None,
+        }
     }
 
     /// The watcher has subscribed: it need not have heard of what was due before.
     pub(crate) fn watch(&mut self, now: u64) {
         self.let_all_go(now);
-        self.is_watched = true;
+        if !std::mem::replace(&mut self.is_watched, true) {
+            for armed in self.armed.values_mut() {
+                armed.is_missed = armed.due <= now + EARLY_MS;
+            }
+        }
         self.watched(now);
     }
 
@@ -151,6 +167,7 @@ impl Wills {
         if let Some(armed) = self.armed.get_mut(&party) {
             armed.due = now + silence_ms;
             armed.noticed_by = now + silence_ms.max(visit_ms);
+            armed.is_missed = false;
         }
     }
 
@@ -181,8 +198,8 @@ impl Wills {
     }
 
     fn set_loose(&mut self, party: Party, armed: Armed, by: Option<u64>) {
-        let Armed { number, turn, is_replaced, .. } = armed;
-        let by = by.filter(|_| self.is_watched && !is_replaced);
+        let Armed { number, turn, is_replaced, is_missed, .. } = armed;
+        let by = by.filter(|_| self.is_watched && !is_replaced && !is_missed);
         let options = self.parts.options(party, number);
         self.insert_loose(party, &options, by, turn);
     }
@@ -440,5 +457,20 @@ mod tests {
         assert_eq!(overdue(0, 31_000), None);
         assert_eq!(overdue(0, 15_000), Some(will));
         assert_eq!(overdue(1, 31_000), Some(will));
+    }
+
+    #[test]
+    fn a_will_is_missed_by_a_watcher_that_has_subscribed_only_since() {
+        let will = Publication { party: 1, number: 7 };
+        let overdue = |watched_at: u64| {
+            let mut wills = Wills { watcher: Some(9), is_watched: true, ..Wills::default() };
+            wills.restarted(5_000);
+            wills.arm(will, 1, [6_000, 6_000], 50_000);
+            wills.delayed(1, 10_000, [10_000, 20_000], Feature::WillDelayed);
+            wills.watch(watched_at);
+            wills.overdue(100_000)
+        };
+        assert_eq!(overdue(15_000), None);
+        assert_eq!(overdue(9_000), Some(will));
     }
 }
