@@ -416,7 +416,8 @@ impl Ledger {
         }
         if retain && let Some(inbox) = self.inboxes.get_mut(&to) {
             // Whether it came live or not cannot always be told.
-            inbox.replays.retain(|_, waits| *waits != publication);
+            let is_held = self.model.was_retained(topic, publication, self.now);
+            inbox.replays.retain(|it, waits| *waits != publication && !(is_held && it == topic));
         }
         let keeps = !publication.is_will() && self.keeps_retain(to, publication, retain);
         if retain && !(keeps && self.may_be_live(to, publication, properties, is_repeated)) {
