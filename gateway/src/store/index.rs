@@ -84,11 +84,6 @@ impl Index {
         *self = Self::default();
     }
 
-    /// All records, in no order.
-    pub(super) fn all(&self) -> Vec<(RecordKey, Place)> {
-        self.tables().into_iter().flat_map(|table| self.of_table(table)).collect()
-    }
-
     /// The tables that there are records of, in their order.
     pub(super) fn tables(&self) -> BTreeSet<u8> {
         self.pages.keys().map(|page| key(*page, 0).table()).collect()

@@ -38,9 +38,9 @@ struct FileState {
     live: u64,
 }
 
-/// A file that is being given up.
+/// A file that is read for what lives in it.
 #[derive(Debug)]
-struct Compaction {
+struct Reading {
     file: u32,
     octets: Vec<u8>,
     at: usize,
@@ -95,7 +95,8 @@ pub struct Log<D> {
     has_rubbish: bool,
     /// Whether a sync failed: what it was for cannot be trusted.
     is_broken: bool,
-    compaction: Option<Compaction>,
+    /// The file that is being given up.
+    compaction: Option<Reading>,
     /// A file that was given up; it is deleted when what was copied from it is safe.
     emptied: Option<u32>,
     floor: Floor,
@@ -260,17 +261,21 @@ impl<D: Disk> Log<D> {
         let last: HashMap<RecordKey, usize> = ops().map(|op| op.key).zip(0..).collect();
         let mut journal = Journal::default();
         journal.delete(EVERYTHING);
-        let mut living = self.index.all();
-        living.retain(|(key, _)| !last.contains_key(key));
-        self.read_places::<io::Error>(living, |key, value| {
-            journal.put(key, |into| into.extend_from_slice(value));
-            Ok(())
-        })?;
-        for (op, _) in ops().zip(0..).filter(|(op, place)| last[&op.key] == *place) {
+        let mut put = |op: &Op<'_>| {
             if let Some(value) = op.value {
                 journal.put(op.key, |into| into.extend_from_slice(value));
             }
+        };
+        for (file, state) in self.files.iter().filter(|(_, state)| state.live > 0) {
+            let mut reading = self.read_file(*file)?;
+            while reading.at < state.len as usize {
+                let (living, at) = self.living(&reading)?;
+                let ops = Ops::new(&living).map(|op| op.expect("read as such"));
+                ops.filter(|op| !last.contains_key(&op.key)).for_each(|op| put(&op));
+                reading.at = at;
+            }
         }
+        ops().zip(0..).filter(|(op, place)| last[&op.key] == *place).for_each(|(op, _)| put(&op));
         self.append(journal.octets())
     }
 
@@ -382,14 +387,17 @@ impl<D: Disk> Log<D> {
 
     fn begin_compaction(&mut self) -> io::Result<()> {
         let file = *self.files.first_key_value().expect("a file to give up").0;
-        let octets = self.disk.read(&name(file))?;
-        self.compaction = Some(Compaction { file, octets, at: FILE_HEAD });
+        self.compaction = Some(self.read_file(file)?);
         Ok(())
     }
 
+    fn read_file(&self, file: u32) -> io::Result<Reading> {
+        Ok(Reading { file, octets: self.disk.read(&name(file))?, at: FILE_HEAD })
+    }
+
     /// The next operations of a file that still count, and how far it has been read then.
-    fn living(&self, compaction: &Compaction) -> io::Result<(Vec<u8>, usize)> {
-        let Compaction { file, ref octets, mut at } = *compaction;
+    fn living(&self, reading: &Reading) -> io::Result<(Vec<u8>, usize)> {
+        let Reading { file, ref octets, mut at } = *reading;
         let end = at + COMPACTION_STEP;
         let len = self.files[&file].len as usize;
         let mut living = Vec::new();
@@ -427,30 +435,21 @@ impl<D: Disk> Log<D> {
         &mut self,
         mut each: impl FnMut(RecordKey, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        for table in self.index.tables() {
-            self.read_places(self.index.of_table(table), &mut each)?;
-        }
-        Ok(())
-    }
-
-    /// Calls `each` for the records in these places, in the order of the log.
-    fn read_places<E: From<io::Error>>(
-        &self,
-        mut places: Vec<(RecordKey, Place)>,
-        mut each: impl FnMut(RecordKey, &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
         let mut read: Option<(u32, Vec<u8>)> = None;
-        places.sort_unstable_by_key(|(_, place)| (place.file, place.offset));
-        for (key, place) in places {
-            if read.as_ref().is_none_or(|(file, _)| *file != place.file) {
-                read = Some((place.file, self.disk.read(&name(place.file))?));
+        for table in self.index.tables() {
+            let mut places = self.index.of_table(table);
+            places.sort_unstable_by_key(|(_, place)| (place.file, place.offset));
+            for (key, place) in places {
+                if read.as_ref().is_none_or(|(file, _)| *file != place.file) {
+                    read = Some((place.file, self.disk.read(&name(place.file))?));
+                }
+                let (_, octets) = read.as_ref().expect("read above");
+                let (from, len) = (place.offset as usize, place.len as usize);
+                let value = octets.get(from + OP_HEAD..from + len).ok_or_else(|| {
+                    io::Error::new(io::ErrorKind::UnexpectedEof, "a file of the store has shrunk")
+                })?;
+                each(key, value)?;
             }
-            let (_, octets) = read.as_ref().expect("read above");
-            let (from, len) = (place.offset as usize, place.len as usize);
-            let value = octets.get(from + OP_HEAD..from + len).ok_or_else(|| {
-                io::Error::new(io::ErrorKind::UnexpectedEof, "a file of the store has shrunk")
-            })?;
-            each(key, value)?;
         }
         Ok(())
     }

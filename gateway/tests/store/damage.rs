@@ -1,5 +1,6 @@
 //! A disk that gives back something else than was written.
 
+use mqtt_sn_gw::store::disk::Disk as _;
 use mqtt_sn_gw::store::salvage;
 
 use super::*;
@@ -48,6 +49,26 @@ fn no_changed_octet_goes_unnoticed() {
         }
     }
     panic!("the last frame is taken for torn");
+}
+
+/// What takes the place of all has a checksum of its own, and what it was read from goes.
+#[test]
+fn what_has_changed_on_the_disk_does_not_take_the_place_of_all() {
+    let (disk, model) = written();
+    let mut log = reopen(&disk).expect("a good log");
+    let (key, value) = model.iter().find(|(_, value)| value.len() > 20).expect("one of them");
+    let mut name_at = disk.names().into_iter().filter_map(|name| {
+        let octets = disk.read(&name).expect("the disk reads");
+        let at = octets.windows(value.len()).rposition(|octets| octets == value)?;
+        Some((name, at))
+    });
+    let (name, at) = name_at.next_back().expect("it was written");
+    disk.edit(&name, |octets| octets[at] ^= 1);
+    let error = log.rewrite(&[]).expect_err("nobody wrote that");
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidData, "{key:?}: {error}");
+    disk.edit(&name, |octets| octets[at] ^= 1);
+    log.rewrite(&[]).expect("all is as it was");
+    assert_eq!(records(&mut log), model);
 }
 
 /// Room behind a file that is done is cut off, and a disk may forget that.
