@@ -53,6 +53,7 @@ mod tests {
     fn there_is_room_in_a_folder_that_is_there() {
         assert!(free_bytes(&std::env::temp_dir()).unwrap() > 0);
         assert!(free_bytes(Path::new("/no such folder")).is_err());
+        assert!(free_bytes(Path::new("/proc")).is_err(), "it has no size");
     }
 
     #[test]

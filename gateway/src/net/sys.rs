@@ -274,6 +274,10 @@ pub(super) fn free_bytes(folder: &Path) -> io::Result<u64> {
     }
     // SAFETY: the call has succeeded, and filled it.
     let stat = unsafe { stat.assume_init() };
+    if stat.f_blocks == 0 {
+        // So say file systems without a limit of their own.
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
