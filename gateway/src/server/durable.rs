@@ -74,7 +74,8 @@ fn open_folder(folder: &Path, salvage: bool) -> Result<Found, DataDirError> {
     let dir = DataDir::take(folder)?;
     // Where that cannot be told, there is enough.
     let free_bytes = net::free_bytes(folder).unwrap_or(u64::MAX);
-    let (log, opened) = dir.open(LogConfig::for_disk(free_bytes), salvage, today)?;
+    let room_bytes = free_bytes.saturating_add(dir.store_bytes());
+    let (log, opened) = dir.open(LogConfig::for_disk(room_bytes), salvage, today)?;
     match opened {
         Opened::Good(found) => {
             info!(folder = %folder.display(), records = log.records(), "the state is kept on disk");

@@ -20,6 +20,7 @@ use tracing::warn;
 use super::disk::Folder;
 use super::log::{Log, LogConfig};
 use super::open::{self, Found, OpenError};
+use super::reserve;
 
 const STORE: &str = "store";
 const RECOVERING: &str = "store.recovering";
@@ -95,6 +96,12 @@ impl DataDir {
         }
     }
 
+    /// Octets of all files of the store; 0 if there is none.
+    pub fn store_bytes(&self) -> u64 {
+        let files = fs::read_dir(self.path.join(STORE)).into_iter().flatten().flatten();
+        files.filter_map(|file| Some(file.metadata().ok()?.len())).sum()
+    }
+
     /// Opens the store. One that is damaged is set aside under the date, which `date` tells; with
     /// `salvage` what can be read of it goes into the new one.
     ///
@@ -121,6 +128,8 @@ impl DataDir {
         let salvaged = if salvage { Some(self.salvage(config).map_err(refused)?) } else { None };
         let path = self.path.join(format!("{STORE}.damaged-{}", date()));
         fs::rename(&store, &path).map_err(failed)?;
+        // The new one needs that room more.
+        let _ = Folder::open(&path).and_then(|mut aside| reserve::release(&mut aside));
         self.end_recovery().map_err(failed)?;
         let (mut log, _) = self.open_store(config).map_err(refused)?;
         self.hold_reserve(&mut log)?;
@@ -206,6 +215,7 @@ mod tests {
         let (folder, dir) = written();
         let path = folder.path().join("data");
         assert!(matches!(DataDir::take(&path), Err(DataDirError::Locked(_))));
+        assert_eq!(dir.store_bytes(), 1_000 + 3 * (40 + 28 + 12 + 90));
         let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode();
         assert_eq!(mode(&path) & 0o777, 0o700);
         assert_eq!(mode(&path.join("store/0000000001.log")) & 0o777, 0o600);
@@ -254,6 +264,8 @@ mod tests {
             let (log, opened) = open(&dir, salvage);
             let aside = path.join("store.damaged-today");
             assert!(aside.join("0000000003.log").exists());
+            let held = |path: &Path| path.join("reserve").exists();
+            assert!(held(&path.join(STORE)) && !held(&aside));
             match &opened {
                 Opened::SetAside { path, error } if !salvage => {
                     assert_eq!((path, log.records()), (&aside, 0));

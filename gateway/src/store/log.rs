@@ -23,8 +23,9 @@ const COMPACTION_STEP: usize = 1 << 20;
 /// Octets for which no file is given up, however full the disk is.
 const SHRINK_LEAST: u64 = 64 << 10;
 
-/// What copies of the records of a file take beside them: heads of frames and of a file.
-const COPY_HEADS: u64 = 256;
+/// What copies of the records of a file take beside them, at most a file: heads of frames and of a
+/// file, the file that says where the log begins, and what is left over in the blocks of a disk.
+const COPY_HEADS: u64 = 16 << 10;
 
 /// Deleting it deletes all records: the log begins anew behind that. It is no record itself.
 const EVERYTHING: RecordKey = RecordKey(u64::MAX);
@@ -61,10 +62,10 @@ pub struct LogConfig {
 const FILE_BYTES_MAX: u64 = 3 << 19;
 
 impl LogConfig {
-    /// For a disk on which so many octets are free. The room of the reserve is enough for saying
-    /// that what a file has is not needed any more, and for what is.
-    pub fn for_disk(free_bytes: u64) -> Self {
-        let reserve_bytes = reserve::bytes(free_bytes);
+    /// For a disk of which so many octets are the store's, or free. The room of the reserve is
+    /// enough for saying that what a file has is not needed any more, and for what is.
+    pub fn for_disk(room_bytes: u64) -> Self {
+        let reserve_bytes = reserve::bytes(room_bytes);
         let file_bytes = FILE_BYTES_MAX.min(reserve_bytes as u64 / 2);
         Self { file_bytes, slack_bytes: 32 << 20, reserve_bytes }
     }
@@ -101,6 +102,10 @@ pub struct Log<D> {
     emptied: Option<u32>,
     floor: Floor,
     frame: Vec<u8>,
+    /// Octets of the reserve, or those that there was room for when it was to be taken last.
+    reserve_room: u64,
+    /// Whether there were too few.
+    is_short: bool,
 }
 
 impl<D: Disk> Log<D> {
@@ -121,6 +126,8 @@ impl<D: Disk> Log<D> {
             emptied: None,
             floor,
             frame: Vec::new(),
+            reserve_room: 0,
+            is_short: false,
         }
     }
 
@@ -153,8 +160,23 @@ impl<D: Disk> Log<D> {
     /// # Errors
     /// The disk's; nothing is held then.
     pub fn take_reserve(&mut self) -> io::Result<()> {
-        self.config.reserve_bytes = reserve::take(&mut self.disk, self.config.reserve_bytes)?;
-        Ok(())
+        let (bytes, result) = reserve::take(&mut self.disk, self.config.reserve_bytes);
+        self.reserve_room = bytes as u64;
+        self.is_short = result.as_ref().is_err_and(reserve::is_full);
+        if result.is_ok() {
+            self.config.reserve_bytes = bytes;
+        }
+        result
+    }
+
+    /// Whether there was no room for the reserve when it was to be taken last.
+    pub(super) const fn is_short(&self) -> bool {
+        self.is_short
+    }
+
+    /// Octets that there was room for then, up to those of the reserve.
+    pub(super) const fn reserve_room(&self) -> u64 {
+        self.reserve_room
     }
 
     /// Adds a file that is there.
@@ -372,7 +394,8 @@ impl<D: Disk> Log<D> {
             return true;
         }
         let Some((_, oldest)) = self.files.first_key_value() else { return false };
-        let fits = oldest.live + COPY_HEADS <= room;
+        let heads = self.config.file_bytes.min(COPY_HEADS);
+        let fits = oldest.live == 0 || oldest.live + heads <= room;
         let least = self.config.file_bytes.min(SHRINK_LEAST);
         let garbage = self.bytes - self.live_bytes;
         let pays = garbage > self.live_bytes / 4 + least

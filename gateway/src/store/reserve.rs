@@ -15,35 +15,42 @@ const BYTES_MAX: usize = 4 << 20;
 /// Octets that are held on any disk.
 const BYTES_MIN: usize = 64 << 10;
 
-/// Octets that are held where twice as many are free.
+/// Octets that are held where twice as many could be the store's.
 const BYTES_SMALL: u64 = 1 << 20;
 
-/// How much is held where so many octets are free: an eighth, or half of them if that is little.
-pub(super) fn bytes(free_bytes: u64) -> usize {
-    let wanted = (free_bytes / 8).max((free_bytes / 2).min(BYTES_SMALL));
+/// How much is held where so many octets are the store's, or free: an eighth, or half of them if
+/// that is little.
+pub(super) fn bytes(room_bytes: u64) -> usize {
+    let wanted = (room_bytes / 8).max((room_bytes / 2).min(BYTES_SMALL));
     usize::try_from(wanted).unwrap_or(usize::MAX).clamp(BYTES_MIN, BYTES_MAX)
 }
 
 /// What holds them; beside the files of the log, and none of them.
 const NAME: &str = "reserve";
 
-/// Holds so many octets, unless as many or more are held already. Returns how many are.
-///
-/// # Errors
-/// The disk's; nothing is held then.
-pub(super) fn take(disk: &mut impl Disk, bytes: usize) -> io::Result<usize> {
-    let held = if bytes == 0 { 0 } else { held(disk)? };
-    if held >= bytes {
-        return Ok(held);
+/// Holds so many octets, unless as many or more are held already. Returns how many are; or how many
+/// there would be room for, with what the disk says, and nothing is held then.
+pub(super) fn take(disk: &mut impl Disk, bytes: usize) -> (usize, io::Result<()>) {
+    let held_before = if bytes == 0 { Ok(0) } else { held(disk) };
+    match held_before {
+        Ok(held) if held >= bytes => return (held, Ok(())),
+        Ok(_) => {}
+        Err(error) => return (0, Err(error)),
     }
     match fill(disk, bytes) {
-        Ok(()) => Ok(bytes),
+        Ok(()) => (bytes, Ok(())),
         Err(error) => {
+            let room = held(disk).unwrap_or(0);
             // What is there of it takes what others need.
             let _ = disk.remove(NAME);
-            Err(error)
+            (room, Err(error))
         }
     }
+}
+
+/// Whether there is no room, or none that we may have.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&error.kind())
 }
 
 /// Lets the room go, if it is held.

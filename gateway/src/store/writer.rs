@@ -23,10 +23,11 @@ use broker_core::time::Instant;
 use tracing::{info, warn};
 
 use super::backlog::{self, Backlog};
-use need::Whole;
+use need::Look;
 
 use super::disk::Disk;
 use super::log::Log;
+use super::reserve::is_full;
 use super::status::{Health, Status};
 
 /// Octets that share one sync: what a slow disk writes in some 100 ms.
@@ -133,8 +134,10 @@ struct Outage {
     is_told: bool,
     /// There was no room at some time since it began.
     is_short: bool,
-    /// What the log had when the reserve was let go.
-    whole: Option<Whole>,
+    /// When the reserve was to be taken last, and what came of it.
+    look: Option<Look>,
+    /// Octets that lived when the reserve was there last.
+    live_before: Option<u64>,
     /// With less than so many octets of changes nothing is tried before it is time.
     eager_bytes: usize,
 }
@@ -152,7 +155,8 @@ impl Outage {
             is_last: false,
             is_told: false,
             is_short: false,
-            whole: None,
+            look: None,
+            live_before: None,
             eager_bytes: 0,
         }
     }
@@ -166,15 +170,25 @@ pub struct Writer<D> {
     state: State,
     /// When somebody was told last: a disk that comes and goes is complained about no more often.
     complained: Option<Instant>,
+    /// Nothing is compacted before: it failed.
+    compacts_from: Instant,
     /// Octets of the backlog that were told.
     counted: u64,
 }
 
 impl<D: Disk> Writer<D> {
-    /// A writer to a log, all of which is safe.
+    /// A writer to a log, all of which is safe. If there was no room for the reserve the disk is
+    /// full from the beginning: what little there may be is for what makes the store smaller.
     pub fn new(log: Log<D>) -> Self {
         let status = Arc::new(Status::default());
-        let writer = Self { log, status, state: State::Idle, complained: None, counted: 0 };
+        let state = if log.is_short() {
+            let outage = Outage::new(Lsn(0), 0, Instant::default());
+            State::Outage(Box::new(Outage { is_short: true, ..outage }))
+        } else {
+            State::Idle
+        };
+        let compacts_from = Instant::default();
+        let writer = Self { log, status, state, complained: None, compacts_from, counted: 0 };
         writer.tell_sizes();
         writer
     }
@@ -211,13 +225,13 @@ impl<D: Disk> Writer<D> {
                 Taken::Never => self.end(),
             },
             State::Written { upto, bytes } => self.make_safe(upto, bytes, outside),
-            State::Told => self.compact(),
+            State::Told => self.compact(outside),
             State::Compacting => match outside.take() {
                 Taken::Batch(batch) => self.append(batch, outside),
-                Taken::NotYet => self.compact(),
+                Taken::NotYet => self.compact(outside),
                 Taken::Never => self.end(),
             },
-            State::Copied => self.delete_emptied(),
+            State::Copied => self.delete_emptied(outside),
             State::Outage(outage) if outage.is_due => self.try_again(outage, outside),
             State::Outage(outage) => self.outlast(outage, outside),
             State::Ended => State::Ended,
@@ -269,23 +283,27 @@ impl<D: Disk> Writer<D> {
     }
 
     /// Does a piece of the compaction. What fails here is tried again later: nobody waits for it.
-    fn compact(&mut self) -> State {
+    fn compact(&mut self, outside: &impl Outside) -> State {
+        if outside.now() < self.compacts_from {
+            return State::Idle;
+        }
         match self.log.compact() {
             Ok(_) if self.log.has_emptied() => State::Copied,
             Ok(true) => State::Compacting,
             Ok(false) => State::Idle,
-            Err(error) => self.put_off(&error),
+            Err(error) => self.put_off(&error, outside),
         }
     }
 
-    fn delete_emptied(&mut self) -> State {
+    fn delete_emptied(&mut self, outside: &impl Outside) -> State {
         match self.log.sync() {
             Ok(()) => State::Compacting,
-            Err(error) => self.put_off(&error),
+            Err(error) => self.put_off(&error, outside),
         }
     }
 
-    fn put_off(&self, error: &io::Error) -> State {
+    fn put_off(&mut self, error: &io::Error, outside: &impl Outside) -> State {
+        self.compacts_from = outside.now() + COMPLAINT_INTERVAL;
         self.status.failures.fetch_add(1, Ordering::Relaxed);
         warn!(%error, "the store cannot be compacted now");
         State::Idle
@@ -440,9 +458,4 @@ impl<D: Disk> Writer<D> {
 
 fn append_pieces<D: Disk>(log: &mut Log<D>, changes: &[u8]) -> io::Result<()> {
     backlog::pieces(changes, FRAME_BYTES_MAX).try_for_each(|piece| log.append(piece))
-}
-
-/// Whether there is no room, or none that we may have.
-fn is_full(error: &io::Error) -> bool {
-    [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&error.kind())
 }

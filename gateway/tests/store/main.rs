@@ -1,6 +1,7 @@
 //! The store on a disk that loses, tears and refuses.
 
 mod damage;
+mod need;
 mod power;
 mod refusals;
 mod room;

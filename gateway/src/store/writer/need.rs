@@ -6,26 +6,35 @@
 //! | changes | of the reserve |
 //! |---|---|
 //! | leave less than writing them takes: that is written, in the place of all else | all of it |
-//! | free more than they take | but for an eighth |
+//! | free more than they take | but for an eighth of what there is of it |
 //! | free something: QoS 2 needs a change before a message is gone | half |
 //!
 //! Then old files of which little is needed are given up, if what is needed has room elsewhere.
 
 use std::io;
+use std::time::Duration;
 
-use super::{FRAME_BYTES_MAX, Outage, Outside, RETRY_IN_NEED, Writer, append_pieces, is_full};
+use broker_core::time::Instant;
+
+use super::{FRAME_BYTES_MAX, Outage, Outside, RETRY_MAX, Writer, append_pieces};
 use crate::store::disk::Disk;
 use crate::store::log::Log;
-use crate::store::reserve;
+use crate::store::reserve::{self, is_full};
 
 /// Octets of changes that are worth an attempt at any time.
 const EAGER_BYTES: usize = 128 << 10;
 
-/// What the log had when the reserve was whole.
+/// How soon room from outside is looked for again: that writes as much as there is.
+const LOOK_INTERVAL: Duration = RETRY_MAX.checked_div(2).expect("two is not zero");
+
+/// What was found when the reserve was to be taken.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Whole {
+pub(super) struct Look {
+    at: Instant,
+    /// Octets that there was room for, up to those of the reserve.
+    room: u64,
+    /// Octets of the log.
     bytes: u64,
-    live_bytes: u64,
 }
 
 /// How changes are written that are worth it.
@@ -62,20 +71,22 @@ impl<D: Disk> Writer<D> {
 
     /// Holds the reserve and makes everything safe.
     fn be_well(&mut self, outage: &mut Outage, outside: &mut impl Outside) -> io::Result<()> {
-        let is_larger = outage.whole.is_some_and(|whole| self.log.bytes() > whole.bytes);
-        // Room that comes from outside is looked for when all else has come to a standstill.
-        if is_larger && outage.pause <= RETRY_IN_NEED {
+        let (at, bytes) = (outside.now(), self.log.bytes());
+        // While the log is larger than it was, only room from outside can help.
+        if outage.look.is_some_and(|look| bytes > look.bytes && at < look.at + LOOK_INTERVAL) {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        self.log.take_reserve()?;
-        outage.whole = None;
+        let taken = self.log.take_reserve();
+        outage.look = Some(Look { at, room: self.log.reserve_room(), bytes });
+        taken?;
+        outage.live_before = None;
         self.write(outage, outside, append_pieces)
     }
 
     /// How the changes that wait are written, if they are worth it.
     fn way_out(&self, outage: &mut Outage) -> Option<Way> {
-        let (bytes, live_bytes) = (self.log.bytes(), self.log.live_bytes());
-        let whole = *outage.whole.get_or_insert(Whole { bytes, live_bytes });
+        let live_bytes = self.log.live_bytes();
+        let live_before = *outage.live_before.get_or_insert(live_bytes);
         let (left, reserve) = (self.left(outage), self.log.reserve_bytes());
         let waits = outage.backlog.balance(|key| self.log.record_bytes(key));
         let live_after = live_bytes - waits.freed + waits.put;
@@ -83,9 +94,10 @@ impl<D: Disk> Writer<D> {
             return Some(Way::InPlaceOfAll);
         }
         let is_gain = waits.len < waits.freed;
-        let is_even = waits.freed > 0 && live_after <= whole.live_bytes + reserve / 8;
+        let is_even = waits.freed > 0 && live_after <= live_before + reserve / 8;
         let keeps = |part: u64| waits.len + part <= left;
-        (is_gain && keeps(reserve / 8) || is_even && keeps(reserve / 2)).then_some(Way::Behind)
+        let found = outage.look.map_or(0, |look| look.room);
+        (is_gain && keeps(found / 8) || is_even && keeps(reserve / 2)).then_some(Way::Behind)
     }
 
     /// So many octets of changes are written before it is time to try again: with many more of them
@@ -98,10 +110,11 @@ impl<D: Disk> Writer<D> {
         least.max(outage.eager_bytes)
     }
 
-    /// What is left of the reserve that was let go. Without one there may be room nevertheless.
+    /// What is left of the room that was found. Without a reserve there may be some nevertheless.
     fn left(&self, outage: &Outage) -> u64 {
-        let reserve = self.log.reserve_bytes();
-        let spent = outage.whole.map_or(0, |whole| self.log.bytes().saturating_sub(whole.bytes));
-        if reserve == 0 { u64::MAX } else { reserve.saturating_sub(spent) }
+        let found = outage.look.filter(|_| self.log.reserve_bytes() > 0);
+        found.map_or(u64::MAX, |Look { room, bytes, .. }| {
+            (room + bytes).saturating_sub(self.log.bytes())
+        })
     }
 }

@@ -1,0 +1,219 @@
+//! A full disk, step by step: what is written in need, whatever stands in the way.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use broker_core::api::Lsn;
+use broker_core::time::Instant;
+use mqtt_sn_gw::store::testing::Death;
+use mqtt_sn_gw::store::writer::{Batch, Next, Outside, Taken, Writer};
+use mqtt_sn_gw::store::{Health, Status};
+
+use super::running::SOON;
+use super::*;
+
+/// How long a step takes.
+const STEP: Duration = Duration::from_micros(100);
+
+/// The loop, and its clock.
+#[derive(Default)]
+struct Around {
+    batches: VecDeque<Batch>,
+    now: Instant,
+}
+
+impl Outside for Around {
+    fn take(&mut self) -> Taken {
+        self.batches.pop_front().map_or(Taken::NotYet, Taken::Batch)
+    }
+
+    fn give_back(&mut self, _: Vec<u8>) {}
+
+    fn now(&self) -> Instant {
+        self.now
+    }
+
+    fn wake(&mut self) {}
+
+    fn complain(&mut self, _: &io::Error) {}
+}
+
+/// A writer and what it is to have written.
+struct Written {
+    disk: SimDisk,
+    writer: Writer<SimDisk>,
+    around: Around,
+    model: Model,
+    last: Lsn,
+}
+
+impl Written {
+    /// One that holds its reserve, on a disk that has so much room beside.
+    fn new(config: LogConfig, room: usize) -> Self {
+        let disk = SimDisk::default();
+        disk.set_room(Some(config.reserve_bytes + room));
+        let (writer, around) = (Self::start(&disk, config), Around::default());
+        assert!(disk.names().contains(&"reserve".to_owned()), "there is room");
+        Self { disk, writer, around, model: Model::new(), last: Lsn(0) }
+    }
+
+    /// As the gateway does it: a store that is there is served.
+    fn start(disk: &SimDisk, config: LogConfig) -> Writer<SimDisk> {
+        let (mut log, _) = open(disk.clone(), config).expect("a good log");
+        let _ = log.take_reserve();
+        Writer::new(log)
+    }
+
+    /// The process is killed, and what it had not made safe is forgotten.
+    fn restart(&mut self, config: LogConfig) {
+        self.disk.end(Death::Kill);
+        self.writer = Self::start(&self.disk, config);
+        self.model = records(self.writer.log());
+        (self.around, self.last) = (Around::default(), Lsn(0));
+    }
+
+    fn status(&self) -> &Status {
+        self.writer.status()
+    }
+
+    /// Hands over changes.
+    fn submit(&mut self, journal: &Journal) {
+        self.last.0 += 1;
+        self.status().handed_over(journal.octets().len());
+        let changes = journal.octets().to_vec();
+        self.around.batches.push_back(Batch { upto: self.last, changes });
+    }
+
+    fn put(&mut self, numbers: core::ops::Range<u64>, len: usize) {
+        let mut journal = Journal::default();
+        for key in numbers.map(|number| RecordKey::new(1, number)) {
+            journal.put(key, |value| value.extend(core::iter::repeat_n(7, len)));
+            self.model.insert(key, vec![7; len]);
+        }
+        self.submit(&journal);
+    }
+
+    fn delete(&mut self, numbers: core::ops::Range<u64>) {
+        let mut journal = Journal::default();
+        for key in numbers.map(|number| RecordKey::new(1, number)) {
+            journal.delete(key);
+            self.model.remove(&key);
+        }
+        self.submit(&journal);
+    }
+
+    /// Goes on for that long, or until nothing is left to do.
+    fn run(&mut self, time: Duration) {
+        let end = self.around.now + time;
+        while self.around.now < end {
+            match self.writer.next() {
+                Next::Batch if self.around.batches.is_empty() => return,
+                Next::BatchUntil(until) if self.around.batches.is_empty() => {
+                    self.around.now = until.max(self.around.now);
+                }
+                Next::Batch | Next::BatchUntil(_) | Next::Work | Next::Sync => {}
+                Next::End => panic!("the loop goes on"),
+            }
+            self.writer.step(&mut self.around);
+            self.around.now = self.around.now + STEP;
+        }
+    }
+
+    /// Nothing is left to be desired.
+    fn assert_well(&mut self) {
+        assert_eq!((self.status().health(), self.status().committed()), (Health::Ok, self.last));
+        let left = self.disk.after_power_loss(&mut fastrand::Rng::with_seed(7));
+        assert_eq!(records(&mut reopen(&left).expect("a good log")), self.model);
+        assert!(self.disk.names().contains(&"reserve".to_owned()), "{:?}", self.disk.names());
+    }
+}
+
+/// There was some room beside the reserve, and what lives takes more than either: but for that all
+/// is free.
+#[test]
+fn what_was_written_in_the_place_of_all_may_be_more_than_the_reserve() {
+    let mut written = Written::new(SMALL, 1_800 * 17 + 8_000);
+    for from in (0..1_800).step_by(60) {
+        written.put(from..from + 60, 5);
+    }
+    written.run(SOON);
+    written.put(5_000..5_001, 9_000);
+    written.run(Duration::from_millis(10));
+    assert_eq!(written.status().health(), Health::Full);
+    written.delete(5_000..5_001);
+    written.delete(0..1_100);
+    written.run(SOON);
+    written.assert_well();
+}
+
+/// What is left of the reserve when the process is killed is not for whoever comes first.
+#[test]
+fn a_disk_that_is_full_at_the_start_has_room_again_when_nothing_is_needed_any_more() {
+    let mut written = Written::new(SMALL, 30_000);
+    let mut number = 0;
+    for round in 0..20 {
+        for _ in 0..500 {
+            number += 1;
+            written.put(number..number + 1, 300);
+        }
+        written.run(Duration::from_millis(200));
+        assert_eq!(written.status().health(), Health::Full, "round {round}");
+        // Some of the latest are taken: there is no file to give up.
+        written.restart(SMALL);
+        let taken = *written.model.keys().nth_back(4).expect("more are there");
+        written.delete(taken.number()..taken.number() + 2);
+        written.run(Duration::from_millis(60));
+        written.restart(SMALL);
+    }
+    written.delete(0..number + 1);
+    written.run(SOON);
+    written.assert_well();
+}
+
+/// A log that cannot be compacted goes on; nobody hears of it with every sync.
+#[test]
+fn a_compaction_that_fails_is_put_off() {
+    let mut written = Written::new(SMALL, 1 << 20);
+    for number in 0..3 {
+        written.put(number..number + 1, 500);
+        written.run(SOON);
+    }
+    written.disk.edit("0000000001.log", |octets| octets[100] ^= 1);
+    for number in 0..1_000 {
+        written.put(1..2, 500);
+        written.run(SOON);
+        assert_eq!(written.status().committed(), written.last, "{number}");
+    }
+    assert_eq!(written.status().stats().failures, 1);
+    written.disk.edit("0000000001.log", |octets| octets[100] ^= 1);
+    written.around.now = written.around.now + Duration::from_secs(60);
+    written.put(1..2, 500);
+    written.run(SOON);
+    assert!(written.status().stats().bytes < 10_000, "{:?}", written.status().stats());
+}
+
+/// However busy the store is with what it is told meanwhile, all of which has room in the reserve.
+#[test]
+fn room_from_outside_is_found_within_two_seconds() {
+    let config = LogConfig { file_bytes: 20_000, reserve_bytes: 100_000, ..SMALL };
+    let mut written = Written::new(config, 342_000);
+    for number in 0..30 {
+        written.put(number..number + 1, 10_000);
+    }
+    written.put(1_000..3_000, 8);
+    written.run(SOON);
+    written.put(5_000..5_001, 10_000);
+    written.run(Duration::from_millis(100));
+    assert_eq!(written.status().health(), Health::Full);
+    written.delete(5_000..5_001);
+    for number in 1_000..2_000 {
+        if number == 1_100 {
+            assert!(!written.disk.names().contains(&"reserve".to_owned()));
+            written.disk.heal();
+        }
+        written.delete(number..number + 1);
+        written.run(Duration::from_millis(2));
+    }
+    written.assert_well();
+}
