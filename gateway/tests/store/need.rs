@@ -1,7 +1,7 @@
 //! A full disk, step by step: what is written in need, whatever stands in the way.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use broker_core::api::Lsn;
@@ -65,9 +65,10 @@ impl Written {
         Writer::new(log)
     }
 
-    /// The process is killed, and what it had not made safe is forgotten.
-    fn restart(&mut self, config: LogConfig) {
-        self.disk.end(Death::Kill);
+    /// The process ends, and what it had not made safe may be forgotten.
+    fn restart(&mut self, config: LogConfig, death: Death) {
+        self.disk.end(death);
+        self.disk.fail_in(u32::MAX, ErrorKind::Other, false);
         self.writer = Self::start(&self.disk, config);
         self.model = records(self.writer.log());
         (self.around, self.last) = (Around::default(), Lsn(0));
@@ -160,11 +161,11 @@ fn a_disk_that_is_full_at_the_start_has_room_again_when_nothing_is_needed_any_mo
         written.run(Duration::from_millis(200));
         assert_eq!(written.status().health(), Health::Full, "round {round}");
         // Some of the latest are taken: there is no file to give up.
-        written.restart(SMALL);
+        written.restart(SMALL, Death::Kill);
         let taken = *written.model.keys().nth_back(4).expect("more are there");
         written.delete(taken.number()..taken.number() + 2);
         written.run(Duration::from_millis(60));
-        written.restart(SMALL);
+        written.restart(SMALL, Death::Kill);
     }
     written.delete(0..number + 1);
     written.run(SOON);
@@ -216,4 +217,49 @@ fn room_from_outside_is_found_within_two_seconds() {
         written.run(Duration::from_millis(2));
     }
     written.assert_well();
+}
+
+/// A store on a small disk: it fills it, forgets, fails, is killed and loses its power at random.
+/// What is found is the state of a moment since the last that was told to be safe, and when nothing
+/// is needed any more all is well.
+#[test]
+fn whatever_happens_in_need_nothing_is_lost_and_it_ends() {
+    let rounds = if cfg!(debug_assertions) { 60 } else { 600 };
+    for seed in 0..rounds {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut written = Written::new(SMALL, rng.usize(5_000..60_000));
+        let mut moments = vec![(Lsn(0), Model::new())];
+        let len_max = rng.usize(1..2_000);
+        for step in 0..150 {
+            let from = rng.u64(..300);
+            match rng.u8(..100) {
+                0..45 => written.put(from..from + rng.u64(1..4), rng.usize(..len_max)),
+                45..85 => written.delete(from..from + rng.u64(1..60)),
+                85..90 => written.delete(0..400),
+                90..95 => written.disk.fail_in(rng.u32(..8), ErrorKind::Other, false),
+                _ => written.disk.die_in(Some(rng.u32(..20))),
+            }
+            moments.push((written.last, written.model.clone()));
+            written.run(Duration::from_millis(rng.u64(..300)));
+            let mut found = reopen(&written.disk.after_power_loss(&mut rng))
+                .unwrap_or_else(|error| panic!("seed {seed}, step {step}: {error}"));
+            let live_bytes = found.live_bytes();
+            let found = records(&mut found);
+            let octets: u64 = found.values().map(|value| 12 + value.len() as u64).sum();
+            assert_eq!(live_bytes, octets, "seed {seed}, step {step}");
+            let safe = written.status().committed();
+            let is_since = |(lsn, model): &(Lsn, Model)| *lsn >= safe && *model == found;
+            assert!(moments.iter().any(is_since), "seed {seed}, step {step}");
+            if written.disk.is_dead() {
+                let death = [Death::Kill, Death::PowerLoss][rng.usize(..2)];
+                written.restart(SMALL, death);
+                moments = vec![(Lsn(0), written.model.clone())];
+            }
+        }
+        written.disk.fail_in(u32::MAX, ErrorKind::Other, false);
+        written.disk.die_in(None);
+        written.delete(0..400);
+        written.run(SOON);
+        written.assert_well();
+    }
 }
