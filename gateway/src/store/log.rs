@@ -361,13 +361,14 @@ impl<D: Disk> Log<D> {
     }
 
     /// Gives up files while there is much in them that is not needed, also less than otherwise and
-    /// the only one: for a disk that is full but for `room` octets. Returns whether there is more
-    /// to do.
+    /// the only one: for a disk that is full but for `room` octets. Each file is looked at once, up
+    /// to the one with the number `upto`. Returns whether there is more to do.
     ///
     /// # Errors
     /// Nothing is lost; the same call may be made again.
-    pub fn make_room(&mut self, room: u64) -> io::Result<bool> {
-        if !self.can_shrink(room) {
+    pub fn make_room(&mut self, room: u64, upto: u32) -> io::Result<bool> {
+        let is_new = self.files.first_key_value().is_some_and(|(oldest, _)| *oldest > upto);
+        if is_new || !self.can_shrink(room) {
             // What it has copied stays copied.
             self.compaction = None;
             return Ok(false);
@@ -394,13 +395,22 @@ impl<D: Disk> Log<D> {
             return true;
         }
         let Some((_, oldest)) = self.files.first_key_value() else { return false };
-        let heads = self.config.file_bytes.min(COPY_HEADS);
-        let fits = oldest.live == 0 || oldest.live + heads <= room;
+        let copy_heads = self.config.file_bytes.min(COPY_HEADS);
+        let fits = oldest.live == 0 || oldest.live + copy_heads <= room;
         let least = self.config.file_bytes.min(SHRINK_LEAST);
         let garbage = self.bytes - self.live_bytes;
-        let pays = garbage > self.live_bytes / 4 + least
+        // What the reserve lacks is enough, in however many files it is: each has its heads.
+        let heads = (self.files.len() * (FILE_HEAD + 2 * FRAME_HEAD)) as u64;
+        let missing = Some(self.reserve_bytes().saturating_sub(room)).filter(|it| *it > 0);
+        let enough = missing.map_or(u64::MAX, |missing| missing + heads);
+        let pays = garbage > (self.live_bytes / 4).min(enough) + least
             || self.files.len() > 1 && oldest.live <= oldest.len / 4 * 3;
         fits && (pays || self.compaction.is_some())
+    }
+
+    /// The number of the file that is appended to; 0: there is none.
+    pub fn newest(&self) -> u32 {
+        self.files.last_key_value().map_or(0, |(file, _)| *file)
     }
 
     /// Octets of the room that is kept for a full disk.

@@ -219,6 +219,25 @@ fn room_from_outside_is_found_within_two_seconds() {
     written.assert_well();
 }
 
+/// A fifth of the store is a little here and a little there, in every file.
+#[test]
+fn what_little_was_taken_is_enough_if_the_reserve_has_room_then() {
+    let config = LogConfig { file_bytes: 20_000, reserve_bytes: 100_000, ..SMALL };
+    let mut written = Written::new(config, 380_000);
+    for number in 0..30 {
+        written.put(number..number + 1, 10_000);
+        written.put(1_000 + 10 * number..1_010 + 10 * number, 208);
+    }
+    written.run(SOON);
+    written.put(5_000..5_001, 9_900);
+    written.put(6_000..6_002, 2_000);
+    written.run(Duration::from_millis(100));
+    assert_eq!(written.status().health(), Health::Full);
+    written.delete(1_000..1_300);
+    written.run(SOON);
+    written.assert_well();
+}
+
 /// A store on a small disk: it fills it, forgets, fails, is killed and loses its power at random.
 /// What is found is the state of a moment since the last that was told to be safe, and when nothing
 /// is needed any more all is well.

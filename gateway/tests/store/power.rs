@@ -23,7 +23,7 @@ fn after_a_power_loss_the_records_are_those_of_a_moment_since_the_last_sync() {
                     log.rewrite(&changes(&mut rng, &mut model)).expect("the disk works");
                     moments.push(model.clone());
                 }
-                1 => while log.make_room(u64::MAX).expect("the disk works") {},
+                1 => while log.make_room(u64::MAX, u32::MAX).expect("the disk works") {},
                 2..=6 => {
                     log.append(&changes(&mut rng, &mut model)).expect("the disk works");
                     moments.push(model.clone());

@@ -65,7 +65,8 @@ impl<D: Disk> Writer<D> {
             Some(Way::InPlaceOfAll) => self.write(outage, outside, Log::rewrite)?,
             None => {}
         }
-        while self.log.make_room(self.left(outage))? {}
+        let newest = self.log.newest();
+        while self.log.make_room(self.left(outage), newest)? {}
         self.be_well(outage, outside)
     }
 
