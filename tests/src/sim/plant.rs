@@ -11,6 +11,8 @@ mod records;
 
 use std::collections::BTreeMap;
 
+use clap::ValueEnum;
+
 pub(crate) use records::{bury, seal, spoil};
 
 use super::book::Book;
@@ -28,7 +30,8 @@ const EVERY: u32 = 5;
 macro_rules! faults {
     ($($(#[doc = $doc:literal])* $name:ident,)*) => {
         /// A deliberate fault.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+        #[value(rename_all = "verbatim")]
         pub enum Fault {
             $($(#[doc = $doc])* $name,)*
         }

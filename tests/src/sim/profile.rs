@@ -25,6 +25,11 @@ use super::store::Drive;
 use super::stream::Rules;
 use super::wire::Version;
 
+/// Sensors of a storm that may listen besides. In a larger one nobody but the clients does: the
+/// model looks through all who have subscribed for each publication, and what is sent to all would
+/// be as many deliveries as sensors times sensors.
+const LISTENING_MAX: u32 = 2_000;
+
 /// What a world is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Profile {
@@ -101,7 +106,7 @@ impl Plan {
         let kinds = if is_steady {
             vec![Kind::plain(30_000, minutes)]
         } else {
-            let taste = taste(profile, rng);
+            let taste = taste(profile, sensors, rng);
             (0..rng.u32(2..=8)).map(|_| Kind::draw(rng, taste, minutes)).collect()
         };
         let roles =
@@ -163,12 +168,13 @@ impl Plan {
     }
 }
 
-fn taste(profile: Profile, rng: &mut Rng) -> Taste {
+fn taste(profile: Profile, sensors: u32, rng: &mut Rng) -> Taste {
     let any = rng.u32(..100);
     let base = Taste { sleepers: 20, listeners: 50, wills: 30, clean: 25, is_plain: false };
     match profile {
         Profile::SleepyFarm => Taste { sleepers: 95, listeners: 80, ..base },
         Profile::Swarm => Taste { sleepers: any, listeners: 100 - any / 2, ..base },
+        Profile::Storm if sensors > LISTENING_MAX => Taste { listeners: 0, ..base },
         Profile::LossyRadio
         | Profile::NatCellular
         | Profile::Hostile

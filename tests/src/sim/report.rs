@@ -45,6 +45,13 @@ impl Report {
         self.ledger.checks
     }
 
+    /// Faults that the world was given: datagrams that were lost, doubled or late, and all that
+    /// was done to devices, gateway and disk.
+    pub const fn faults_injected(&self) -> u64 {
+        let NetStats { datagrams: _, lost, lost_in_bursts, lost_in_cuts, doubled, late } = self.net;
+        lost + lost_in_bursts + lost_in_cuts + doubled + late + self.faults.injected()
+    }
+
     /// How often something was there.
     pub const fn count(&self, feature: Feature) -> u64 {
         self.features.of(feature)
@@ -116,6 +123,7 @@ impl fmt::Display for Report {
             net.lost, net.lost_in_bursts, net.lost_in_cuts
         )?;
         writeln!(f, "  doubled, late    {}, {}", net.doubled, net.late)?;
+        writeln!(f, "faults             {} injected", self.faults_injected())?;
         writeln!(
             f,
             "sensors            {} ports and {} hosts changed, {} power cuts, {} radio cuts",

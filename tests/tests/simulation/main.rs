@@ -2,6 +2,8 @@
 //!
 //! `docs/testing.md` tells how the simulator works and how to replay a failure.
 
+mod telling;
+
 use std::ops::RangeInclusive;
 
 use system_tests::sim::{self, Fault, Feature, Options, Profile, Report};

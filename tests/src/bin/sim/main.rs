@@ -3,18 +3,20 @@
 //! ```text
 //! cargo run --release -p system-tests --bin sim -- --seed 7 --sensors 40 --minutes 4
 //! cargo run --release -p system-tests --bin sim -- --seeds 10000
+//! cargo run --release -p system-tests --bin sim -- --plant ForgetDup
 //! ```
 //!
 //! `docs/testing.md` tells what is simulated, what is checked, and how to read a failure.
 
 #![expect(clippy::print_stdout, reason = "a report is printed")]
 
-use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
-use std::time::Instant;
 
 use clap::Parser;
+use progress::Progress;
 use system_tests::sim::{self, Fault, Profile, Report};
+
+mod progress;
 
 #[derive(Debug, Parser)]
 #[command(about = "Runs worlds of virtual devices around the real broker and gateway")]
@@ -34,8 +36,11 @@ struct Options {
     /// What a world is about.
     #[arg(long, value_enum, default_value_t = Profile::Swarm)]
     profile: Profile,
+    /// A deliberate fault, by its name in the list of --faults: shows what a failure looks like.
+    #[arg(long, value_name = "FAULT", value_enum, ignore_case = true, hide_possible_values = true)]
+    plant: Option<Fault>,
     /// Instead: plants each deliberate fault and tells which seed finds it, of so many.
-    #[arg(long, value_name = "SEEDS")]
+    #[arg(long, value_name = "SEEDS", conflicts_with = "plant")]
     faults: Option<u64>,
 }
 
@@ -47,23 +52,26 @@ fn main() -> ExitCode {
     if cfg!(debug_assertions) {
         eprintln!("sim: built without --release, so it is slow");
     }
-    let began = Instant::now();
+    let mut progress = Progress::begin(options.seeds);
     let mut sum: Option<Report> = None;
     let mut failed = 0u64;
     for seed in options.seed..options.seed + options.seeds {
-        let report = run_one(&options, seed);
+        let report = run_one(&options, seed, &mut progress);
         if !report.is_clean() {
             failed += 1;
+            progress.clear();
             println!("seed {seed} fails; once more: {}", command(&options, seed));
             println!("{report}\n");
         }
+        progress.ended(&report);
         match &mut sum {
             None => sum = Some(report),
             Some(sum) => sum.add(&report),
         }
     }
+    progress.clear();
     if let Some(sum) = &sum {
-        print_sum(&options, sum, began.elapsed().as_secs_f64(), failed);
+        print_sum(&options, sum, progress.seconds(), failed);
     }
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -87,27 +95,19 @@ fn find_faults(options: &Options, seeds: u64) -> ExitCode {
     if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn run_one(options: &Options, seed: u64) -> Report {
-    let Options { sensors, minutes, profile, .. } = *options;
-    let world = sim::Options { seed, sensors, minutes, profile, fault: None };
-    let shows = io::stderr().is_terminal() && options.seeds == 1;
-    let began = Instant::now();
-    sim::run(&world, &mut |virtual_ms, datagrams| {
-        if shows {
-            let rate = datagrams as f64 / began.elapsed().as_secs_f64();
-            eprint!("\r{:>6} s, {datagrams} datagrams, {rate:.0}/s   ", virtual_ms / 1_000);
-            // Only a line of progress.
-            let _: io::Result<()> = io::stderr().flush();
-        }
-    })
+fn run_one(options: &Options, seed: u64, progress: &mut Progress) -> Report {
+    let Options { sensors, minutes, profile, plant: fault, .. } = *options;
+    let world = sim::Options { seed, sensors, minutes, profile, fault };
+    sim::run(&world, &mut |virtual_ms, datagrams| progress.show(virtual_ms, datagrams))
 }
 
 /// What replays a world.
 fn command(options: &Options, seed: u64) -> String {
     let Options { sensors, minutes, profile, .. } = options;
+    let plant = options.plant.map(|fault| format!(" --plant {fault:?}")).unwrap_or_default();
     format!(
         "cargo run --release -p system-tests --bin sim -- --seed {seed} --sensors {sensors} \
-         --minutes {minutes} --profile {profile}"
+         --minutes {minutes} --profile {profile}{plant}"
     )
 }
 

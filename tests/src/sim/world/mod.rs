@@ -136,6 +136,18 @@ pub(crate) struct Faults {
     pub(crate) bad_streams: u64,
 }
 
+impl Faults {
+    /// All of them. Syncs, files given up, reloads and what came of a crash are no faults.
+    pub(crate) const fn injected(&self) -> u64 {
+        let devices = self.rebinds + self.moves + self.power_cuts + self.radio_cuts;
+        let clients = self.broken_connections + self.slow_readers;
+        let gateway = self.restarts + self.kills + self.power_losses + self.stops;
+        let disk = self.disk_failures + self.disk_refusals + self.harms;
+        let octets = self.bad_datagrams + self.bad_streams;
+        devices + clients + gateway + disk + self.clock_jumps + octets
+    }
+}
+
 /// What a machine has counted.
 #[derive(Clone, Copy, Debug, Default)]
 struct Done {
