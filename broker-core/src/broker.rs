@@ -24,6 +24,7 @@ use std::collections::VecDeque;
 use crate::api::{Credit, Flow, Incoming, LinkId, Output, PacketId};
 use crate::hash::{self, HashMap};
 use crate::key::{Arena, Key};
+use crate::limits::BEHIND_MAX;
 use crate::limits::{BrokerConfig, Durability};
 use crate::message::MessageStore;
 use crate::retained::Retained;
@@ -94,6 +95,8 @@ pub struct Broker {
     ready: Line,
     /// Whether a session that is being served got a message into a queue that is nearly full.
     crowded: bool,
+    /// The links of some that got a message and are [behind](Session::is_behind).
+    behind: Vec<LinkId>,
 
     /// Messages put, or not put, into queues.
     work: u64,
@@ -142,6 +145,7 @@ impl Broker {
             lent: Lent::default(),
             ready: Line::default(),
             crowded: false,
+            behind: Vec::with_capacity(BEHIND_MAX),
             work: 0,
             route: 0,
             targets: Vec::new(),
@@ -194,6 +198,9 @@ impl Broker {
         let Some(key) = self.by_link.get(&link).copied() else { return };
         let session = self.sessions.get_mut(key).expect("a link belongs to a session");
         let link = session.link.as_mut().expect("found by its link");
+        if (link.credit == Credit::Paused) != (credit == Credit::Paused) {
+            link.pace.begin(self.now.mono);
+        }
         let cut = |window: u16| window.min(session.window.len_max).max(1);
         link.credit = match credit {
             Credit::Paused => Credit::Paused,
@@ -311,6 +318,27 @@ impl Broker {
     /// out what it has makes it drop messages that the client would have taken.
     pub const fn take_crowded(&mut self) -> bool {
         core::mem::replace(&mut self.crowded, false)
+    }
+
+    /// Links of clients, [`BEHIND_MAX`] at most, for which a message came since
+    /// [`Broker::forget_behind`], that have a nearly full queue and are at work: they acknowledge
+    /// a thousand messages a second or more, or took something within the last second from a
+    /// connection that is full. Whoever goes on publishing before they have caught up makes the
+    /// broker drop messages that they would have taken.
+    pub fn behind(&self) -> &[LinkId] {
+        &self.behind
+    }
+
+    /// Begins the list of [`Broker::behind`] anew.
+    pub fn forget_behind(&mut self) {
+        self.behind.clear();
+    }
+
+    /// Whether the client of this link has not caught up: more than half of its queue is full, and
+    /// it is at work.
+    pub fn is_behind(&self, now: Now, link: LinkId) -> bool {
+        let session = self.by_link.get(&link).and_then(|key| self.sessions.get(*key));
+        session.is_some_and(|session| session.queue.is_half_full() && session.is_at_work(now.mono))
     }
 
     /// A measure of the work done so far, in deliveries: publications cause as many as there are

@@ -96,6 +96,10 @@ pub(crate) const BURST_MAX: u32 = 32;
 /// Wills published in one go.
 pub(crate) const WILLS_PER_CALL: usize = 64;
 
+/// Clients of which it is told that they cannot keep up with a publisher; the others have to be
+/// found when it goes on.
+pub const BEHIND_MAX: usize = 8;
+
 /// How long a will waits for a subscriber that has no room, and how often it looks.
 pub(crate) const WILL_PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const WILL_RETRY: Duration = Duration::from_millis(10);

@@ -4,10 +4,12 @@
 //! its expiry says, and collects messages meanwhile.
 
 mod inflight;
+mod pace;
 mod queue;
 mod received;
 
 pub(crate) use inflight::{InFlight, Resend, Stage, Window};
+pub(crate) use pace::Pace;
 pub(crate) use queue::{Pushed, Queue, Queued};
 pub(crate) use received::ReceivedIds;
 
@@ -75,6 +77,8 @@ pub(crate) struct Link {
     pub(crate) keep_alive: Option<Duration>,
     pub(crate) keep_alive_timer: Option<TimerId>,
     pub(crate) last_seen: Instant,
+    /// How fast it acknowledges.
+    pub(crate) pace: Pace,
     /// Whether the will is published when another link takes the session over.
     pub(crate) will_on_takeover: bool,
     /// What its answers wait for.
@@ -164,6 +168,18 @@ impl Session {
     /// (SN-095), or a slow reader.
     pub(crate) fn is_paused(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.credit == Credit::Paused)
+    }
+
+    /// Whether its client does all that it can and will be done with a nearly full queue soon:
+    /// whoever fills it might wait for that. Sensors take what their radio carries.
+    pub(crate) fn is_behind(&self, now: Instant) -> bool {
+        !self.is_ready && self.queue.is_crowded() && self.is_at_work(now)
+    }
+
+    /// Whether its client does all that it can.
+    pub(crate) fn is_at_work(&self, now: Instant) -> bool {
+        let is_at_work = |link: &Link| link.is_open() && link.pace.is_at_work(now);
+        !self.dialect.is_sn() && self.link.as_ref().is_some_and(is_at_work)
     }
 
     /// How well it could take a message of this size from a group.
@@ -267,6 +283,7 @@ mod tests {
             keep_alive: None,
             keep_alive_timer: None,
             last_seen: Instant::default(),
+            pace: Pace::default(),
             will_on_takeover: true,
             durability: Durability::Memory,
             last_answer: Lsn(0),

@@ -18,6 +18,7 @@ mod clock;
 mod dispatch;
 mod durable;
 mod newcomers;
+mod pace;
 mod read;
 mod reload;
 mod settings;
@@ -57,6 +58,7 @@ use crate::sn::SnGateway;
 use budget::Readable;
 use clock::Clock;
 use durable::Durable;
+use pace::Pace;
 use reload::Reload;
 pub use start::StartError;
 pub use stop::EarlyHangup;
@@ -97,6 +99,7 @@ pub struct Server {
     ports: Vec<SnPort>,
     links: Links,
     readable: Readable,
+    pace: Pace,
     /// Links that have something to write, each once.
     dirty: Vec<Key<TcpLink>>,
     /// Kept for their memory between two turns.
@@ -268,7 +271,7 @@ impl Server {
         }
         let of_clients = [self.broker.next_timeout(), self.sn.next_timeout(), self.next_accept()];
         let of_clients = of_clients.into_iter().filter(|_| !self.is_draining());
-        let others = [self.links.next_deadline(), self.stop_deadline()];
+        let others = [self.links.next_deadline(), self.stop_deadline(), self.pace.next_look()];
         let deadline = of_clients.chain(others).flatten().min()?;
         let now = self.clock.now().mono;
         // A tick of the timers more, so that what is due then is due when we wake.

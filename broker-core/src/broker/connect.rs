@@ -15,7 +15,7 @@ use crate::api::{
 use crate::key::Key;
 use crate::reason::ReasonCode;
 use crate::record::NO_SESSION;
-use crate::session::{Link, Session, StoredWill};
+use crate::session::{Link, Pace, Session, StoredWill};
 use crate::share::Ability;
 use crate::time::{Now, UnixMillis};
 use crate::topic::{self, TopicBuf};
@@ -68,6 +68,7 @@ impl Broker {
             keep_alive: None,
             keep_alive_timer: None,
             last_seen: now.mono,
+            pace: Pace::default(),
             will_on_takeover,
             durability: Durability::Gated,
             last_answer: Lsn(0),
@@ -366,6 +367,7 @@ impl Broker {
             keep_alive: None,
             keep_alive_timer: None,
             last_seen,
+            pace: Pace::default(),
             will_on_takeover: connect.will_on_takeover,
             durability: connect.durability,
             last_answer: Lsn(0),

@@ -132,7 +132,12 @@ impl Broker {
 
     /// Ends the handshake of one message in flight and makes room for the next.
     pub(super) fn finish(&mut self, key: Key<Session>, id: PacketId) {
-        let Some(entry) = self.session(key).window.remove(id) else { return };
+        let now = self.now.mono;
+        let session = self.session(key);
+        let Some(entry) = session.window.remove(id) else { return };
+        if let Some(link) = &mut session.link {
+            link.pace.count(now);
+        }
         self.release_in_flight(key, entry);
         self.make_ready(key);
     }

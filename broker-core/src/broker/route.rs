@@ -6,7 +6,7 @@ use super::record::is_kept;
 use super::share::Unable;
 use crate::api::{Publish, QoS};
 use crate::key::Key;
-use crate::limits::{REPLAY_AHEAD, RETAIN_WORK};
+use crate::limits::{BEHIND_MAX, REPLAY_AHEAD, RETAIN_WORK};
 use crate::message::{MessageRef, NewMessage, Origin};
 use crate::property::{Properties, Property};
 use crate::reason::ReasonCode;
@@ -153,6 +153,7 @@ impl Broker {
     /// Puts a message that the caller keeps into one session's queue, or counts why not.
     pub(super) fn enqueue(&mut self, key: Key<Session>, mut entry: Queued) -> Pushed {
         self.work += 1;
+        let now = self.now.mono;
         let session = self.sessions.get_mut(key).expect("the trie knows sessions only");
         // A session without a link collects QoS 1 and 2 [MQTT-3.1.2-5].
         if session.link.is_none() && entry.qos == QoS::AtMostOnce {
@@ -164,6 +165,12 @@ impl Broker {
             entry.number = self.recorder.number();
         }
         let paused = session.is_paused();
+        if session.queue.front().is_none()
+            && session.window.is_empty()
+            && let Some(link) = &mut session.link
+        {
+            link.pace.begin(now);
+        }
         let pushed = session.queue.push(entry, paused, &self.messages, &mut self.dropped);
         if pushed == Pushed::Queued {
             let high = &mut self.stats.high;
@@ -174,6 +181,13 @@ impl Broker {
                 self.ready.join(key);
             }
             self.crowded |= session.is_ready && session.queue.is_crowded();
+            if session.is_behind(now)
+                && let Some(link) = &session.link
+                && self.behind.len() < BEHIND_MAX
+                && !self.behind.contains(&link.id)
+            {
+                self.behind.push(link.id);
+            }
             self.queued += 1;
             self.messages.keep(entry.message);
             self.record_queued(key, &entry, None, true);

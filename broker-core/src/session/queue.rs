@@ -92,6 +92,12 @@ impl Queue {
             || self.bytes * 4 >= self.limits.bytes_max * 3
     }
 
+    /// Whether more than half of either bound is in use.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.len_bounded() as u64 * 2 > u64::from(self.limits.messages_max)
+            || self.bytes * 2 > self.limits.bytes_max
+    }
+
     /// Adds a message at the end. `paused` tells whether the link is there but without credit, in
     /// which case QoS 0 has a bound of its own. What is dropped to make room goes into `dropped`;
     /// whatever is rejected or dropped is the caller's to release.

@@ -64,7 +64,11 @@ pub(super) struct Readable {
 
 impl Readable {
     pub(super) fn is_empty(&self) -> bool {
-        self.news.is_empty() && self.rest.is_empty()
+        self.len() == 0
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.news.len() + self.rest.len()
     }
 
     /// Adds a link that does not stand here; `is_news` if an event told of it.

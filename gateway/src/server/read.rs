@@ -69,19 +69,21 @@ impl Server {
     pub(super) fn mark_readable(&mut self, key: Key<TcpLink>, is_news: bool) {
         let Some(link) = self.links.get_mut(key) else { return };
         let has_work = link.has_unread || link.has_unheard;
-        if has_work && link.may_read() && !link.is_readable {
+        if has_work && link.may_read() && !link.is_readable && !link.is_paced {
             link.is_readable = true;
             self.readable.push(key, is_news);
         }
     }
 
     fn read_links(&mut self, now: Now) {
+        self.end_waiting(now);
         let Self { broker, traffic, .. } = &*self;
         let allowance = Allowance::new(broker, traffic, TURN_STEPS, self.has_more_outputs);
         if let Some(key) = self.readable.pop_first() {
             self.read_link(now, key, allowance);
         }
-        for _ in 0..LINKS {
+        // Each comes once: one that stopped for the sake of a subscriber waits for what is put out.
+        for _ in 0..LINKS.min(self.readable.len()) {
             if allowance.is_spent(&self.broker, &self.traffic) {
                 break;
             }
@@ -96,8 +98,11 @@ impl Server {
         link.is_readable = false;
         let allowance = allowance.part(&self.broker, &self.traffic, LINK_STEPS);
         let mut buffer = core::mem::take(&mut self.read_buffer);
+        // What others did is not laid to its charge.
+        self.broker.forget_behind();
         self.read_link_into(now, key, &mut buffer, allowance);
         self.read_buffer = buffer;
+        self.pace(now, key);
         self.end_websocket(now, key);
         self.links.charge(key);
         self.mark_readable(key, false);
@@ -208,7 +213,9 @@ impl Server {
             if link.state != LinkState::Open || !link.may_read() {
                 return Heard { used, is_all: false };
             }
-            if used > 0 && (allowance.is_spent(broker, traffic) || broker.take_crowded()) {
+            let mut would_lose =
+                || broker.take_crowded() || broker.behind().iter().any(|of| *of != id);
+            if used > 0 && (would_lose() || allowance.is_spent(broker, traffic)) {
                 return Heard { used, is_all: false };
             }
             let TcpLink { conn, out, credit, peer, allow_anonymous, durability, user, .. } = link;

@@ -13,6 +13,7 @@ use tracing::{debug, info, warn};
 use super::budget::Readable;
 use super::clock::Clock;
 use super::durable;
+use super::pace::Pace;
 use super::reload::Reload;
 use super::stop::{self, Phase};
 use super::tcp::Links;
@@ -134,6 +135,7 @@ pub(super) fn start(args: CliArgs, config: Config, log: Log) -> Result<Server, S
         ports,
         links: Links::new(limits.connect_timeout, seed.rotate_left(16)),
         readable: Readable::default(),
+        pace: Pace::default(),
         dirty: Vec::new(),
         round: Vec::new(),
         read_buffer: vec![0; READ_BYTES].into_boxed_slice(),

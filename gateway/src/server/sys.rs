@@ -29,7 +29,8 @@ const PACKETS: [(PacketType, &str); 14] = [
 impl Server {
     /// Adds our values to the round that the broker has just published.
     pub(super) fn publish_sys(&mut self) {
-        let Self { broker, links, traffic, ports, listeners, log, durable, reload, .. } = self;
+        let Self { broker, links, traffic, pace, ports, listeners, log, durable, reload, .. } =
+            self;
         broker.publish_sys(format_args!("store/health"), format_args!("{}", durable.health()));
         let mut say = |name: &str, value: u64| {
             broker.publish_sys(format_args!("{name}"), format_args!("{value}"));
@@ -55,6 +56,7 @@ impl Server {
         say("connections/stalled", traffic.stalled_links);
         say("connections/violations", traffic.violations);
         say("connections/closed_memory", traffic.memory_closed);
+        say("connections/paced", pace.count);
         say("websocket/opened", traffic.websockets_opened);
         say("websocket/refused", traffic.websockets_refused);
         say("websocket/frames/received", traffic.frames_received);

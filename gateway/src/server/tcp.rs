@@ -55,6 +55,8 @@ pub(super) struct TcpLink {
     pub(super) state: LinkState,
     /// Stands in the list of links that may be readable.
     pub(super) is_readable: bool,
+    /// Is not read from for a moment, as somebody cannot keep up with what it publishes.
+    pub(super) is_paced: bool,
     /// Whether the last read left octets in the kernel.
     pub(super) has_unread: bool,
     /// The peer sends no more: reading goes on until the end is seen.
@@ -170,6 +172,7 @@ impl Links {
             user: None,
             inbox: Vec::new(),
             has_unheard: false,
+            is_paced: false,
             out: OutBuf::default(),
             credit: Credit::Paused,
             state: LinkState::Open,
