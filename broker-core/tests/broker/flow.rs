@@ -206,6 +206,59 @@ fn a_burst_longer_than_a_queue_asks_to_be_heard_in_pieces() {
     assert_eq!(bench.broker.stats().dropped_queue_full, 900, "those of who cannot be sent to");
 }
 
+/// Its window is full, and it acknowledges as fast as it can: who publishes might wait for it.
+#[test]
+fn who_acknowledges_fast_and_is_behind_is_named_until_it_has_caught_up() {
+    let mut bench = Bench::new();
+    let queue = QueueLimits { messages_max: 100, ..QUEUE };
+    let how = How { queue, window: 10, ..CLEAN };
+    let [fast, slow] = ["fast", "slow"].map(|id| bench.join(id, &how));
+    let publisher = bench.join("publisher", &CLEAN);
+    for link in [fast, slow] {
+        bench.subscribe(link, "t", Q1);
+        bench.hear(link);
+    }
+    // Who has only begun is given a second.
+    for n in 0..85 {
+        bench.publish(publisher, "t", "x", Q1);
+        assert_eq!(bench.broker.behind().is_empty(), n < 84, "message {n}");
+    }
+    assert_eq!(bench.broker.behind(), [fast, slow]);
+    let mut id = 0;
+    let mut acknowledge = |bench: &mut Bench, count: u16| {
+        for _ in 0..count {
+            id += 1;
+            bench.ack(fast, AckKind::PubAck, id);
+            bench.turn();
+        }
+    };
+    for _ in 0..50 {
+        bench.pass(20);
+        acknowledge(&mut bench, 2);
+        for _ in 0..2 {
+            bench.publish(publisher, "t", "x", Q1);
+        }
+    }
+    bench.broker.forget_behind();
+    bench.pass(50);
+    acknowledge(&mut bench, 100);
+    for _ in 0..100 {
+        bench.publish(publisher, "t", "x", Q1);
+    }
+    assert_eq!(
+        bench.broker.behind(),
+        [fast],
+        "the other one has acknowledged nothing for a second"
+    );
+    let is_behind = |bench: &Bench, link| bench.broker.is_behind(bench.now(), link);
+    assert!(is_behind(&bench, fast) && !is_behind(&bench, slow));
+    acknowledge(&mut bench, 29);
+    assert!(is_behind(&bench, fast), "more than half of its queue is full");
+    acknowledge(&mut bench, 1);
+    assert!(!is_behind(&bench, fast));
+    assert_eq!(bench.broker.stats().dropped_queue_full, 200, "of the slow one");
+}
+
 /// What a sleeper misses of QoS 0 is bounded on its own; who is awake takes as much as fits.
 #[test]
 fn only_a_paused_link_has_a_bound_of_its_own_for_qos_0() {
