@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::thread;
 
 use system_tests::client::Will;
 use system_tests::client::mqtt::{MqttClient, Version, packet, publish_packet};
@@ -86,6 +87,48 @@ fn many_deaf_subscribers_share_the_memory() {
     );
     eprintln!("many deaf subscribers: {used} of {max} octets accounted for");
     attack.end(32 + 32);
+}
+
+/// Subscribers that ask for something after each message, and publishers that send all that they have at
+/// once: at every QoS all of it arrives, as the publishers are read from no faster than that.
+#[test]
+fn who_reads_as_fast_as_it_can_loses_nothing() {
+    let mut attack = Attack::begin("busy subscribers", Gateway::builder());
+    let each = amount(3_000, 60_000);
+    for qos in [0, 1, 2] {
+        let readers: Vec<_> = (0..2)
+            .map(|n| {
+                let server = attack.gateway.mqtt();
+                let mut reader = MqttClient::connect(server, &format!("reader{qos}{n}"));
+                reader.set_timeout(PATIENCE);
+                reader.subscribe(&format!("busy/{qos}"), qos);
+                let mut other = MqttClient::connect(server, &format!("other{qos}{n}"));
+                thread::spawn(move || {
+                    for _ in 0..3 * each {
+                        reader.next_message();
+                        other.ping();
+                    }
+                })
+            })
+            .collect();
+        let topic = &format!("busy/{qos}");
+        let mut publishers: Vec<_> =
+            (0..3).map(|n| connected(&attack, &format!("publisher{qos}{n}"))).collect();
+        for publisher in &mut publishers {
+            let mut octets = Vec::new();
+            for n in 0..each {
+                let id = u16::try_from(n % 60_000).expect("a small number") + 1;
+                octets.extend(publish_packet(Version::V311, topic, &[7; 60], qos << 1, id));
+            }
+            let mut publisher = publisher.try_clone().expect("a descriptor more");
+            thread::spawn(move || publisher.write_all(&octets).expect("it is read from"));
+        }
+        readers.into_iter().for_each(|reader| reader.join().expect("all of it comes"));
+    }
+    attack.sys.wait_for("connections/paced", |count| count > 0);
+    attack.sys.next_round();
+    assert_eq!(attack.sys.number("publish/messages/dropped"), 0);
+    attack.end(16);
 }
 
 /// A reader that was deaf does not make the loop turn, and a writer that waits for it neither.
