@@ -1,10 +1,10 @@
 //! Publishers wait for subscribers that are at work and cannot keep up.
 //!
-//! A subscriber acknowledges no more messages than its window allows, and a publisher may be quicker
-//! than that for long: its connection is not read from while a queue that it fills is nearly full.
-//! So TCP slows it down, and nothing is dropped. It waits only for clients that are
-//! [at work](broker_core::Broker::behind), and never for long: whoever does not read, or slowly, has
-//! its messages dropped and slows nobody down.
+//! A subscriber acknowledges no more messages than its window allows, and a publisher may be
+//! quicker than that for long: its connection is not read from while a queue that it fills is
+//! nearly full. So TCP slows it down, and nothing is dropped. It waits only for clients that are
+//! [at work](broker_core::Broker::behind), and never for long: whoever does not read, or slowly,
+//! has its messages dropped and slows nobody down.
 
 use std::collections::VecDeque;
 use std::time::Duration;

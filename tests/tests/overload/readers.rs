@@ -89,8 +89,8 @@ fn many_deaf_subscribers_share_the_memory() {
     attack.end(32 + 32);
 }
 
-/// Subscribers that ask for something after each message, and publishers that send all that they have at
-/// once: at every QoS all of it arrives, as the publishers are read from no faster than that.
+/// Subscribers that ask for something after each message, and publishers that send all that they
+/// have at once: at every QoS all of it arrives, as the publishers are read from no faster.
 #[test]
 fn who_reads_as_fast_as_it_can_loses_nothing() {
     let mut attack = Attack::begin("busy subscribers", Gateway::builder());

@@ -272,10 +272,9 @@ impl World {
         self.strangers.restarted();
         // A CONNECT that was on its way begins a new session, and if it was answered before its
         // sensor goes on with topic ids of the old one (docs/testing.md).
-        self.heap.retain(|event| match event {
-            Event::Up { octets, .. } => octets[1] != sn::CONNECT,
-            _ => true,
-        });
+        let is_connect =
+            |event: &Event| matches!(event, Event::Up { octets, .. } if octets[1] == sn::CONNECT);
+        self.heap.retain(|event| !is_connect(event));
         let conns: Vec<_> = self.wires.keys().copied().collect();
         for conn in conns {
             self.lose_at_client(conn);
