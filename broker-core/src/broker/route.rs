@@ -174,7 +174,7 @@ impl Broker {
         let pushed = session.queue.push(entry, paused, &self.messages, &mut self.dropped);
         if pushed == Pushed::Queued {
             let high = &mut self.stats.high;
-            high.queue_messages = high.queue_messages.max(session.queue.len());
+            high.queue_messages = high.queue_messages.max(session.queue.len_bounded());
             high.queue_bytes = high.queue_bytes.max(session.queue.bytes());
             if !session.is_ready && session.has_work() {
                 session.is_ready = true;

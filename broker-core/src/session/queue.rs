@@ -236,7 +236,7 @@ impl Queue {
     }
 
     /// Messages that count to the bound.
-    fn len_bounded(&self) -> usize {
+    pub(crate) fn len_bounded(&self) -> usize {
         self.entries.len() - self.replayed
     }
 

@@ -265,3 +265,18 @@ fn the_fullest_queue_and_window_are_told() {
     let high = bench.broker.stats().high;
     assert_eq!((high.queue_messages, high.queue_bytes, high.inflight), (5, 25, 2));
 }
+
+/// They wait beside the bound, as nobody has to be told that they did not fit.
+#[test]
+fn retained_messages_that_wait_do_not_count_to_the_fullest_queue() {
+    let mut bench = Bench::new();
+    let publisher = bench.join("p", &CLEAN);
+    for (id, topic) in (1..).zip(["a", "b", "c"]) {
+        bench.publish_as(publisher, topic, "kept", Q1, true, id);
+    }
+    let reader = bench.join("r", &How { window: 1, ..CLEAN });
+    bench.subscribe(reader, "#", Q1);
+    bench.publish_as(publisher, "d", "live", Q1, false, 9);
+    assert_eq!(bench.broker.usage().queued, 3);
+    assert_eq!(bench.broker.stats().high.queue_messages, 1);
+}

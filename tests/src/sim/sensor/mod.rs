@@ -108,6 +108,8 @@ pub(crate) struct Sensor {
     pub(crate) place: Place,
     pub(crate) phase: Phase,
     pub(crate) request: Option<Request>,
+    /// It was sent, or repeated, since all faults are over.
+    was_asked_in_calm: bool,
     /// When it does something by itself, in milliseconds.
     pub(crate) due: u64,
     last_id: u16,
@@ -142,6 +144,7 @@ impl Sensor {
             place: Place::first(index, book),
             phase: Phase::Off,
             request: None,
+            was_asked_in_calm: false,
             due: begins_at,
             last_id: 0,
             topic_id: 0,
@@ -217,7 +220,8 @@ impl Sensor {
     /// It does not wait any longer for an answer.
     fn give_up(&mut self, ask: Ask, cx: &mut Cx<'_>) {
         self.request = None;
-        if cx.is_calm {
+        // What came since may have let it wait for an answer that was lost before.
+        if cx.is_calm && self.was_asked_in_calm {
             cx.ledger.violation(self.index, &format!("{ask:?} was never answered in calm"));
         }
         match ask {
@@ -429,6 +433,7 @@ impl Sensor {
 
     fn send_request(&mut self, cx: &mut Cx<'_>) {
         let Some(request) = self.request else { return };
+        self.was_asked_in_calm = cx.is_calm;
         self.due = cx.now + cx.book.kind(self.index).retry_ms;
         if request.ask == Ask::Search {
             self.due = cx.now + search::pause_ms(request.tries, cx.rng);
