@@ -193,6 +193,7 @@ impl Ledger {
             let record = &self.records[&publication];
             let heard_at = record.heard_at.first().map_or(0, |(at, _)| *at);
             let reads = !self.book.is_sensor(party) && reads_since < u64::MAX - PROMPT_MS;
+            let busy_until = busy_until.max(self.held_up_at);
             let was_there = reads && (reads_since + 12 * PROMPT_MS).max(busy_until) < heard_at;
             let had_time = record.life_ms.unwrap_or_default() >= 2 * PROMPT_MS;
             let is_settled = record.arrivals == 1 && record.is_accepted;

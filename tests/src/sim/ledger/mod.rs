@@ -153,6 +153,8 @@ pub(crate) struct Ledger {
     crashed_at: Option<u64>,
     /// What was heard up to this stamp was heard before the latest crash.
     crash_stamp: u64,
+    /// When something waited for the disk for long, the last time.
+    pub(crate) held_up_at: u64,
     /// How far the wall clock is off.
     pub(crate) wall_offset: i64,
     /// It has jumped since a process began with what was kept.
@@ -190,6 +192,7 @@ impl Ledger {
             sent: VecDeque::new(),
             crashed_at: None,
             crash_stamp: 0,
+            held_up_at: 0,
             wall_offset: 0,
             has_jumped: false,
             booted: None,

@@ -14,6 +14,7 @@ use fastrand::Rng;
 use mqtt_sn_gw::store::Health;
 use mqtt_sn_gw::store::testing::Death;
 
+use super::hear::HELD_UP_MS;
 use super::{Event, World};
 use crate::sim::hub::{BootError, Out};
 use crate::sim::stream::Stream;
@@ -146,6 +147,9 @@ impl World {
             self.put_out(out);
         }
         self.check_owners();
+        if self.unsafe_for_ms() >= HELD_UP_MS {
+            self.ledger.held_up_at = self.now;
+        }
         self.ledger.turn = self.hub.turn_number();
         if self.out.is_empty() {
             self.out = out;

@@ -18,7 +18,7 @@ use crate::sim::wire::{first_packet, sn, split};
 
 /// The least time for which a client that is awake is waited for, and a bit less: a REGISTER that
 /// waits for the disk for longer comes with the next visit.
-const HELD_UP_MS: u64 = 900;
+pub(super) const HELD_UP_MS: u64 = 900;
 
 impl World {
     pub(super) fn hear_sensor(&mut self, sensor: u32, place: Place, octets: &[u8]) {
