@@ -169,6 +169,7 @@ pub(crate) struct Ledger {
     links: BTreeMap<Party, u64>,
     /// Members whose sessions end with their connections.
     fleeting: BTreeSet<Party>,
+    order_light: crash::Reheard,
     topic: String,
 }
 
@@ -193,6 +194,7 @@ impl Ledger {
             crashed_at: None,
             crash_stamp: 0,
             held_up_at: 0,
+            order_light: crash::Reheard::default(),
             wall_offset: 0,
             has_jumped: false,
             booted: None,
@@ -246,6 +248,7 @@ impl Ledger {
         let connected = self.connected.get(&publication.party).copied().unwrap_or_default();
         self.stats.publications += 1;
         self.stamp += 1;
+        self.order_light.heard(publication, self.is_light);
         let record = self.records.entry(publication).or_insert_with(|| Record {
             manner,
             stamp: 0,
@@ -505,7 +508,7 @@ impl Ledger {
             let may_swap = qos == 0 && self.book.is_sensor(to);
             // One that was heard again may count from then on, unless it is known to be a copy.
             let counts = if manner.qos < 2 || is_released { latest } else { stamp };
-            let may_swap = may_swap || is_revived;
+            let may_swap = may_swap || is_revived || self.order_light.has(publication.party);
             let is_in_order = manner.qos == 3 || may_swap || heard.max(counts) >= *last;
             *last = heard.max(*last);
             self.check(to, is_in_order, &format!("{publication} came after a later one"));
