@@ -54,9 +54,6 @@ impl Server {
     /// A link was read from: if it fills the queue of a client that does what it can, it waits. Who
     /// publishes to itself does not, as its acknowledgements come behind what it publishes.
     pub(super) fn pace(&mut self, now: Now, publisher: Key<TcpLink>) {
-        if self.broker.behind().is_empty() {
-            return;
-        }
         let own = token::link_id(publisher);
         let mut behind = self.broker.behind().iter().copied().filter(|of| *of != own);
         let subscribers = core::array::from_fn(|_| behind.next());

@@ -213,9 +213,11 @@ impl Server {
             if link.state != LinkState::Open || !link.may_read() {
                 return Heard { used, is_all: false };
             }
-            let mut would_lose =
-                || broker.take_crowded() || broker.behind().iter().any(|of| *of != id);
-            if used > 0 && (would_lose() || allowance.is_spent(broker, traffic)) {
+            if used > 0
+                && (allowance.is_spent(broker, traffic)
+                    || broker.take_crowded()
+                    || broker.behind().iter().any(|of| *of != id))
+            {
                 return Heard { used, is_all: false };
             }
             let TcpLink { conn, out, credit, peer, allow_anonymous, durability, user, .. } = link;

@@ -25,6 +25,8 @@ pub trait Disk: Send {
     fn list(&self) -> io::Result<Vec<String>>;
     /// All octets of a file; behind those that were appended there may be zeros.
     fn read(&self, name: &str) -> io::Result<Vec<u8>>;
+    /// Octets of a file, with the zeros.
+    fn size(&self, name: &str) -> io::Result<u64>;
     /// Makes an empty file; one of that name must not be there.
     fn create(&mut self, name: &str) -> io::Result<()>;
     /// Appends to a file. After an error any part of it may have been appended.
@@ -146,6 +148,10 @@ impl Disk for Folder {
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         fs::read(self.path.join(name))
+    }
+
+    fn size(&self, name: &str) -> io::Result<u64> {
+        Ok(fs::metadata(self.path.join(name))?.len())
     }
 
     fn create(&mut self, name: &str) -> io::Result<()> {

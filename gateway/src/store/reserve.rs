@@ -65,8 +65,8 @@ pub(super) fn release(disk: &mut impl Disk) -> io::Result<()> {
 }
 
 fn held(disk: &impl Disk) -> io::Result<usize> {
-    match disk.read(NAME) {
-        Ok(octets) => Ok(octets.len()),
+    match disk.size(NAME) {
+        Ok(size) => Ok(usize::try_from(size).unwrap_or(usize::MAX)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(error) => Err(error),
     }

@@ -372,6 +372,10 @@ impl Disk for SimDisk {
         self.state().file(name).map(|file| file.octets.clone())
     }
 
+    fn size(&self, name: &str) -> io::Result<u64> {
+        self.state().file(name).map(|file| file.octets.len() as u64)
+    }
+
     fn create(&mut self, name: &str) -> io::Result<()> {
         let mut state = self.state();
         state.operate(true)?;

@@ -238,6 +238,10 @@ impl Disk for ReadOnly {
         self.0.read(name)
     }
 
+    fn size(&self, name: &str) -> io::Result<u64> {
+        self.0.size(name)
+    }
+
     fn create(&mut self, _name: &str) -> io::Result<()> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }

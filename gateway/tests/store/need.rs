@@ -13,6 +13,9 @@ use mqtt_sn_gw::store::{Health, Status};
 use super::running::SOON;
 use super::*;
 
+/// Files and a reserve that have room for some records each.
+const MEDIUM: LogConfig = LogConfig { file_bytes: 20_000, reserve_bytes: 100_000, ..SMALL };
+
 /// How long a step takes.
 const STEP: Duration = Duration::from_micros(100);
 
@@ -197,8 +200,7 @@ fn a_compaction_that_fails_is_put_off() {
 /// However busy the store is with what it is told meanwhile, all of which has room in the reserve.
 #[test]
 fn room_from_outside_is_found_within_two_seconds() {
-    let config = LogConfig { file_bytes: 20_000, reserve_bytes: 100_000, ..SMALL };
-    let mut written = Written::new(config, 342_000);
+    let mut written = Written::new(MEDIUM, 342_000);
     for number in 0..30 {
         written.put(number..number + 1, 10_000);
     }
@@ -222,8 +224,7 @@ fn room_from_outside_is_found_within_two_seconds() {
 /// A fifth of the store is a little here and a little there, in every file.
 #[test]
 fn what_little_was_taken_is_enough_if_the_reserve_has_room_then() {
-    let config = LogConfig { file_bytes: 20_000, reserve_bytes: 100_000, ..SMALL };
-    let mut written = Written::new(config, 380_000);
+    let mut written = Written::new(MEDIUM, 380_000);
     for number in 0..30 {
         written.put(number..number + 1, 10_000);
         written.put(1_000 + 10 * number..1_010 + 10 * number, 208);

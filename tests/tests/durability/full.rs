@@ -12,16 +12,30 @@ use crate::faulty::{FaultyDisk, RECOVERY, Teller, assert_kept};
 /// The room for all files of the folder.
 const ROOM: &str = "room 8000000";
 
+fn start(disk: &FaultyDisk) -> Gateway {
+    disk.gateway().limits("queue_bytes = 16000000").text(EVERY_SECOND).start()
+}
+
+/// Somebody subscribes and is away from then on.
+fn leave(gateway: &Gateway, client_id: &str, filter: &str, qos: u8) {
+    let mut client = MqttClient::options(client_id).persistent().connect(gateway.mqtt());
+    client.subscribe(filter, qos);
+    client.vanish();
+}
+
+/// Fills the disk with messages for a reader who is away.
+fn fill(disk: &FaultyDisk, gateway: &Gateway) -> Teller {
+    leave(gateway, "reader", "told/#", 1);
+    disk.order(ROOM);
+    let mut teller = Teller::connect(gateway, "filler", 8_000);
+    teller.tell_until_refused();
+    teller
+}
+
 /// A gateway with a reader who is away, on a disk that is full.
 fn full(disk: &FaultyDisk) -> (Gateway, Teller) {
-    let builder = disk.gateway().limits("queue_bytes = 16000000").text(EVERY_SECOND);
-    let gateway = builder.start();
-    let mut reader = MqttClient::options("reader").persistent().connect(gateway.mqtt());
-    reader.subscribe("told/#", 1);
-    reader.vanish();
-    disk.order(ROOM);
-    let mut teller = Teller::connect(&gateway, "filler", 8_000);
-    teller.tell_until_refused();
+    let gateway = start(disk);
+    let teller = fill(disk, &gateway);
     assert!(gateway.process().wait_for_log("the store cannot be written"));
     (gateway, teller)
 }
@@ -90,21 +104,13 @@ fn a_store_that_fills_its_disk_has_room_again_when_its_messages_are_taken() {
 fn messages_of_qos_2_are_taken_from_a_full_disk_and_make_room() {
     const COUNT: usize = 300;
     let disk = FaultyDisk::new();
-    let builder = disk.gateway().limits("queue_bytes = 16000000").text(EVERY_SECOND);
-    let gateway = builder.start();
-    let mut reader = MqttClient::options("exact").persistent().connect(gateway.mqtt());
-    reader.subscribe("exact", 2);
-    reader.vanish();
+    let gateway = start(&disk);
+    leave(&gateway, "exact", "exact", 2);
     let mut writer = MqttClient::connect(gateway.mqtt(), "writer");
     for number in 0..COUNT {
         writer.publish("exact", format!("{number} {:4000}", ""), 2);
     }
-    let mut away = MqttClient::options("reader").persistent().connect(gateway.mqtt());
-    away.subscribe("told/#", 1);
-    away.vanish();
-    disk.order(ROOM);
-    let mut teller = Teller::connect(&gateway, "filler", 8_000);
-    teller.tell_until_refused();
+    let mut teller = fill(&disk, &gateway);
     let mut reader = MqttClient::options("exact").persistent().connect(gateway.mqtt());
     for number in 0..COUNT {
         let message = reader.next_message();

@@ -7,6 +7,7 @@
 
 mod crash;
 pub(crate) mod five;
+mod reheard;
 mod share;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -19,6 +20,7 @@ use crate::sim::model::{self, Holding, Match, Model};
 use crate::sim::will_parts::{self, Topics};
 use crate::sim::wills::Wills;
 use crate::sim::wire5::Properties;
+use reheard::Reheard;
 use share::Shared;
 
 /// Violations that are kept; more say nothing new.
@@ -169,7 +171,7 @@ pub(crate) struct Ledger {
     links: BTreeMap<Party, u64>,
     /// Members whose sessions end with their connections.
     fleeting: BTreeSet<Party>,
-    order_light: crash::Reheard,
+    reheard: Reheard,
     topic: String,
 }
 
@@ -194,7 +196,7 @@ impl Ledger {
             crashed_at: None,
             crash_stamp: 0,
             held_up_at: 0,
-            order_light: crash::Reheard::default(),
+            reheard: Reheard::default(),
             wall_offset: 0,
             has_jumped: false,
             booted: None,
@@ -248,7 +250,7 @@ impl Ledger {
         let connected = self.connected.get(&publication.party).copied().unwrap_or_default();
         self.stats.publications += 1;
         self.stamp += 1;
-        self.order_light.heard(publication, self.is_light);
+        self.reheard.heard(publication, self.is_light);
         let record = self.records.entry(publication).or_insert_with(|| Record {
             manner,
             stamp: 0,
@@ -508,7 +510,7 @@ impl Ledger {
             let may_swap = qos == 0 && self.book.is_sensor(to);
             // One that was heard again may count from then on, unless it is known to be a copy.
             let counts = if manner.qos < 2 || is_released { latest } else { stamp };
-            let may_swap = may_swap || is_revived || self.order_light.has(publication.party);
+            let may_swap = may_swap || is_revived || self.reheard.has(publication.party);
             let is_in_order = manner.qos == 3 || may_swap || heard.max(counts) >= *last;
             *last = heard.max(*last);
             self.check(to, is_in_order, &format!("{publication} came after a later one"));
@@ -563,10 +565,8 @@ impl Ledger {
                 let mut open = holdings.iter().filter(|holding| holding.is_open());
                 // One that may have taken its place may have expired there.
                 let stays = |it: Publication| it == *sure || self.book.life_ms(it).is_none();
-                let has_qos = |it: Publication| self.book.manner(it).qos > 0;
-                let is_settled = |it: &Holding| {
-                    it.since < since && has_qos(it.publication) && stays(it.publication)
-                };
+                let is_sure = |it: Publication| self.book.manner(it).qos > 0 && stays(it);
+                let is_settled = |it: &Holding| it.since < since && is_sure(it.publication);
                 let publication = holdings.last().map(|it| it.publication);
                 let fits =
                     publication.is_some_and(|it| self.model.fits_client(party, &self.book, it));
